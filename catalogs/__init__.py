@@ -1,0 +1,1 @@
+"""Files to arrays: find, read, refuse. No torch, no network."""

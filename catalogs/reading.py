@@ -1,0 +1,44 @@
+"""What a reader gives for each row of a catalog: pixels, or a reason why there are none."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+Radiometry = Literal["linear", "display"]
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """One object's image as its source delivered it.
+
+    `pixels` are float32 of shape (band, y, x), NaN where invalid. `radiometry` is "linear" for flux, and "display"
+    for pictures, whose values lie in 0..1 and on which no physics (reddening, sky noise) is defined.
+    `nuisance` holds per-band values such as sky_sigma (units of the pixels), psf_fwhm_px, ebv; NaN means unknown.
+    """
+
+    pixels: Float[np.ndarray, "band y x"]
+    bands: tuple[str, ...]
+    radiometry: Radiometry
+    nuisance: Mapping[str, Float[np.ndarray, " band"]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a row has no pixels: `reason` is a short code that can be counted, `detail` one sentence for a person."""
+
+    reason: str
+    detail: str
+
+
+class Reader(Protocol):
+    """Turns rows of a catalog into cutouts, in order, one answer a row; never raises for a bad file.
+
+    `rows` has the columns object_id (str), paths (tuple of str: one file, or one a band) and optional nuisance columns.
+    Many rows at once, so that a file that holds several objects is opened once.
+    """
+
+    def __call__(self, rows: pd.DataFrame) -> Iterator[Cutout | Refusal]: ...

@@ -1,0 +1,1 @@
+"""Learning on tensors; knows no domain. Importing this package imports no torch."""

@@ -1,0 +1,72 @@
+"""The options of every step, as a recipe gives them. Frozen; imports no torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """How cutouts are laid down: `size` pixels a side; `crop` source pixels are cut from the centre first, if given."""
+
+    size: int = 128
+    crop: int | None = None
+
+
+@dataclass(frozen=True)
+class EncoderOptions:
+    """A timm encoder. `weights`: "imagenet", "none" (random), or the path of a .safetensors file."""
+
+    name: str = "tf_efficientnet_lite0"
+    weights: str = "imagenet"
+    size: int = 96
+
+
+@dataclass(frozen=True)
+class PretrainOptions:
+    """Continued self-supervised pretraining.
+
+    The projector alone is trained for `projector_epochs`, with the encoder frozen, since the first steps of a random
+    projector undo what ImageNet taught; then both for `epochs`, cosine schedules counted in steps.
+    `frozen_batchnorm` keeps the encoder's batch-norm statistics and uses them as at inference.
+    """
+
+    method: Literal["simclr"] = "simclr"
+    epochs: int = 20
+    batch_size: int = 128
+    temperature: float = 0.2
+    projector_epochs: int = 5
+    encoder_rate: float = 0.003
+    projector_rate: float = 0.03
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    frozen_batchnorm: bool = True
+    projector_width: int = 512
+    projection_dim: int = 128
+    checkpoint_minutes: float = 2.0
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """Few-label evaluation: `draws` random label sets for each number of labels per class."""
+
+    labels_per_class: tuple[int, ...] = (5, 10, 20, 25, 50, 100)
+    draws: int = 5
+    starts: tuple[Literal["random", "imagenet", "continued"], ...] = ("random", "imagenet", "continued")
+    resamples: int = 1000
+    transductive: bool = False
+
+
+@dataclass(frozen=True)
+class RankOptions:
+    """Anomaly ranking: mean distance to the `neighbours` nearest others."""
+
+    detectors: tuple[Literal["knn"], ...] = ("knn",)
+    neighbours: int = 10
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """The page: how many anomalies it shows as pictures, and how many objects get a thumbnail on the map."""
+
+    top: int = 60
+    thumbnails: int = 20_000
