@@ -1,0 +1,222 @@
+"""Recipes: strict TOML to frozen options. Every problem is one line: which key, what value, what to do."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic_core.core_schema import ValidationInfo
+from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
+
+from domainssl.options import (
+    ClassifyOptions,
+    EncoderOptions,
+    PretrainOptions,
+    RankOptions,
+    ReportOptions,
+    StoreOptions,
+)
+from pipelines.recipe_limits import find_problems
+from pipelines.recipe_messages import Problems, did_you_mean, explain
+from pipelines.recipe_toml import NotTomlError, apply_override, parse_toml, write_toml
+
+Use = Literal["pretrain", "classify", "rank"]
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be used: `problems` holds one line each, the message the first of them."""
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        super().__init__(problems[0] + more)
+
+
+def _not_empty(value: object) -> object:
+    if value == "":  # which pathlib would take for the folder itself
+        raise ValueError("is empty; give a path, or leave the key out")
+    return value
+
+
+def _absolute(path: Path, info: ValidationInfo) -> Path:
+    folder: Path = (info.context or {}).get("folder", Path())
+    # no resolve() of the whole: a link may have a suffix (.csv) that its target lacks
+    return Path(os.path.abspath(folder.resolve() / path.expanduser()))  # noqa: PTH100
+
+
+def _absolute_weights(encoder: EncoderOptions, info: ValidationInfo) -> EncoderOptions:
+    if not encoder.weights.endswith(".safetensors"):
+        return encoder
+    return dataclasses.replace(encoder, weights=str(_absolute(Path(encoder.weights), info)))
+
+
+AbsolutePath = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_absolute)]
+STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Columns(TypedDict, total=False):
+    """Which column of the table holds what; `file` may name one column a band."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)  # type: ignore[misc]
+
+    id: str
+    file: str | dict[str, str]
+    group: str
+    split: str
+    ra: str
+    dec: str
+    redshift: str
+    ebv: str
+    psf_fwhm_px: str
+
+
+class CatalogEntry(BaseModel):
+    """One catalog: a table (or a folder to scan), where its images lie, and what they are used for.
+
+    `table` None: the folder `images` is scanned. `file_pattern` says which files a scan takes, or how a row's file is
+    called. `white` is the pixel value that stands for white in pictures whose format does not say. Paths are absolute.
+    """
+
+    model_config = STRICT
+
+    name: str
+    use: tuple[Use, ...] = ("pretrain", "classify", "rank")
+    table: AbsolutePath | None = None
+    images: AbsolutePath | None = None
+    columns: Columns = Columns()
+    bands: tuple[str, ...]
+    file_pattern: str | None = None
+    white: float | None = None
+
+
+class LabelEntry(BaseModel):
+    """What kind of answer a label column holds."""
+
+    model_config = STRICT
+
+    kind: Literal["classes", "yes_no"]
+
+
+class Recipe(BaseModel):
+    """Everything that decides what a run computes; where and how fast it computes is on the command line."""
+
+    model_config = STRICT
+
+    domain: Literal["galaxies", "chest_xrays"]
+    seed: int = 0
+    catalog: tuple[CatalogEntry, ...]
+    labels: dict[str, LabelEntry] = {}
+    store: StoreOptions = StoreOptions()
+    encoder: Annotated[EncoderOptions, AfterValidator(_absolute_weights)] = EncoderOptions()
+    pretrain: PretrainOptions = PretrainOptions()
+    classify: ClassifyOptions = ClassifyOptions()
+    rank: RankOptions = RankOptions()
+    report: ReportOptions = ReportOptions()
+
+    @model_validator(mode="after")
+    def _check(self) -> "Recipe":
+        problems = find_problems(self.model_dump(mode="json"))
+        if problems:
+            raise Problems(problems)
+        return self
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """The bands, the same in every catalog."""
+        return self.catalog[0].bands
+
+
+OPTIONS: dict[str, type] = {
+    "store": StoreOptions,
+    "encoder": EncoderOptions,
+    "pretrain": PretrainOptions,
+    "classify": ClassifyOptions,
+    "rank": RankOptions,
+    "report": ReportOptions,
+}
+
+# Which keys may stand where; "*" stands for a number of a catalog or the name of a label.
+KEYS: dict[tuple[str, ...], tuple[str, ...]] = {
+    (): tuple(Recipe.model_fields),
+    ("catalog", "*"): tuple(CatalogEntry.model_fields),
+    ("catalog", "*", "columns"): tuple(Columns.__annotations__),
+    ("labels", "*"): tuple(LabelEntry.model_fields),
+    **{(name,): tuple(field.name for field in dataclasses.fields(options)) for name, options in OPTIONS.items()},
+}
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Reads and checks a recipe; relative paths in it are relative to its folder.
+
+    `overrides` are "a.b=value" as after --set: the value is TOML, or else text; `catalog.0.images` addresses the first
+    catalog. Raises RecipeError, also where the recipe names a table, a folder or weights that are not there.
+    """
+    recipe = parse_recipe(_read(path), path.parent, overrides, path.name)
+    check_paths(recipe)
+    return recipe
+
+
+def parse_recipe(text: str, folder: Path = Path(), overrides: Sequence[str] = (), source: str = "recipe") -> Recipe:
+    """A recipe from its text, without looking whether its files are there; `source` names it in messages."""
+    try:
+        data = parse_toml(text)
+    except NotTomlError as error:
+        raise RecipeError(f"{source}: {error}") from None
+    for override in overrides:
+        try:
+            apply_override(data, override)
+        except ValueError as error:
+            raise RecipeError(f"--set {override}: {error}") from None
+    try:
+        # through JSON, since pydantic's strict mode takes lists for tuples and text for paths only from there
+        return Recipe.model_validate_json(json.dumps(data, default=_not_json), context={"folder": folder})
+    except ValidationError as error:
+        problems = [line for detail in error.errors() for line in explain(detail, KEYS)]
+        raise RecipeError(*dict.fromkeys(problems)) from None
+
+
+def check_paths(recipe: Recipe) -> None:
+    """Raises RecipeError for tables, folders and weights that the recipe names and that are not there."""
+    problems = []
+    for number, entry in enumerate(recipe.catalog):
+        if entry.table is not None and not entry.table.exists():
+            problems.append(_missing(f"catalog.{number}.table", "no file or folder", entry.table))
+        if entry.images is not None and not entry.images.is_dir():
+            problems.append(_missing(f"catalog.{number}.images", "no folder", entry.images))
+    weights = Path(recipe.encoder.weights)
+    if weights.suffix == ".safetensors" and not weights.is_file():
+        problems.append(_missing("encoder.weights", "no file", weights))
+    if problems:
+        raise RecipeError(*problems)
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as TOML with absolute paths and every default written out; parsing it gives an equal recipe."""
+    return write_toml(recipe.model_dump(mode="json", exclude_none=True))
+
+
+def _read(path: Path) -> str:
+    remedy = "`domainssl recipe galaxies > recipe.toml` writes one to start from"
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except IsADirectoryError:
+        inside = path / "recipe.toml"
+        hint = f"did you mean {inside}?" if inside.is_file() else remedy
+        raise RecipeError(f"no recipe at {path}: it is a folder; {hint}") from None
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path.name}: byte {error.start}: not UTF-8; save it as UTF-8 text") from None
+    except OSError as error:
+        raise RecipeError(f"no recipe at {path}: {error.strerror}; {remedy}") from None
+
+
+def _missing(key: str, what: str, path: Path) -> str:
+    siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    hint = did_you_mean(path.name, siblings)
+    return f"{key}: {what} at {path}{hint or '; give it absolute, or relative to the folder of the recipe'}"
+
+
+def _not_json(value: object) -> object:
+    return {"date or time": str(value)}  # no key takes one: refused there as a table in the wrong place

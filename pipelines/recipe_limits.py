@@ -1,0 +1,122 @@
+"""What the types of a recipe cannot say: bounds of numbers, and parts that must fit each other."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from pipelines.recipe_messages import did_you_mean
+
+AT_LEAST: dict[str, int] = {
+    "seed": 0,
+    "store.size": 32,
+    "store.crop": 8,
+    "encoder.size": 32,
+    "pretrain.epochs": 0,
+    "pretrain.batch_size": 2,
+    "pretrain.projector_epochs": 0,
+    "pretrain.momentum": 0,
+    "pretrain.weight_decay": 0,
+    "pretrain.projector_width": 1,
+    "pretrain.projection_dim": 1,
+    "pretrain.checkpoint_minutes": 0,
+    "classify.draws": 1,
+    "classify.resamples": 1,
+    "rank.neighbours": 1,
+    "report.top": 0,
+    "report.thumbnails": 0,
+}
+ABOVE: dict[str, int] = {"pretrain.temperature": 0, "pretrain.encoder_rate": 0, "pretrain.projector_rate": 0}
+BELOW: dict[str, int] = {"seed": 2**63, "pretrain.momentum": 1}
+
+
+def find_problems(recipe: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a recipe (as plain mappings and lists) whose types are right: one line each, maybe none."""
+    problems = _numbers(recipe) + _encoder(recipe["encoder"], recipe["store"]["size"]) + _lists(recipe)
+    return problems + (_catalogs(recipe["catalog"]) + _uses(recipe) if recipe["catalog"] else [NO_CATALOG])
+
+
+NO_CATALOG = "catalog: there is none; write a [[catalog]] with name, table, images and bands"
+
+
+def _numbers(recipe: Mapping[str, Any]) -> list[str]:
+    def at(key: str) -> Any:
+        value: Any = recipe
+        for part in key.split("."):
+            value = value[part]
+        return value
+
+    low = [(key, bound, at(key)) for key, bound in AT_LEAST.items() if at(key) is not None and at(key) < bound]
+    zero = [(key, bound, at(key)) for key, bound in ABOVE.items() if at(key) <= bound]
+    high = [(key, bound, at(key)) for key, bound in BELOW.items() if at(key) >= bound]
+    return [
+        *(f"{key}: {value} is too small; give {bound} or more" for key, bound, value in low),
+        *(f"{key}: {value} is too small; give more than {bound}" for key, bound, value in zero),
+        *(f"{key}: {value} is too large; give less than {bound}" for key, bound, value in high),
+    ]
+
+
+def _encoder(encoder: Mapping[str, Any], store_size: int) -> list[str]:
+    problems = []
+    size, weights = encoder["size"], encoder["weights"]
+    if size > 2 * store_size:
+        problems.append(
+            f"encoder.size: {size} is more than twice store.size ({store_size}) and would show blown-up pixels; "
+            f"give {2 * store_size} or less, or a larger store.size"
+        )
+    if weights not in ("imagenet", "none") and not weights.endswith(".safetensors"):
+        hint = did_you_mean(weights, ("imagenet", "none"))
+        remedy = "give 'imagenet', 'none' or the path of a .safetensors file"
+        problems.append(f"encoder.weights: {weights!r} is not known{hint or '; ' + remedy}")
+    return problems
+
+
+def _lists(recipe: Mapping[str, Any]) -> list[str]:
+    problems = []
+    counts = recipe["classify"]["labels_per_class"]
+    if not counts or counts[0] < 1 or any(later <= earlier for earlier, later in pairwise(counts)):
+        problems.append(f"classify.labels_per_class: {counts} is out of order; give numbers from 1 up, each larger")
+    for section, key in (("classify", "starts"), ("rank", "detectors")):
+        if not _distinct(recipe[section][key]):
+            problems.append(f"{section}.{key}: {recipe[section][key]} should name at least one, and none twice")
+    return problems
+
+
+def _catalogs(catalogs: Sequence[Mapping[str, Any]]) -> list[str]:
+    problems = []
+    first = catalogs[0]
+    for number, entry in enumerate(catalogs):
+        key = f"catalog.{number}"
+        bands, files, white = entry["bands"], entry["columns"].get("file"), entry["white"]
+        if not entry["name"].strip():
+            problems.append(f"{key}.name: is empty; give the catalog a name")
+        if entry["name"] in [earlier["name"] for earlier in catalogs[:number]]:
+            problems.append(f"{key}.name: {entry['name']!r} is taken by an earlier catalog; give each its own")
+        if not _distinct(entry["use"]):
+            problems.append(f"{key}.use: {entry['use']} should name at least one, and none twice")
+        if entry["table"] is None and entry["images"] is None:
+            problems.append(f"{key}.table: missing; give a table, or the folder to scan as images")
+        if not _distinct(bands) or "" in bands:
+            problems.append(f"{key}.bands: {bands} should name at least one band, and none twice")
+        elif bands != first["bands"]:
+            other = f"{first['bands']} of {first['name']!r}"
+            problems.append(f"{key}.bands: {bands} differs from {other}; give all catalogs the same, in the same order")
+        if isinstance(files, dict) and set(files) != set(bands):
+            problems.append(f"{key}.columns.file: {files} does not fit the bands {bands}; name one column a band")
+        if white is not None and white <= 0:
+            problems.append(f"{key}.white: {white} is too small; give the pixel value of white, such as 4095")
+    return problems
+
+
+def _uses(recipe: Mapping[str, Any]) -> list[str]:
+    problems = []
+    used = {use for entry in recipe["catalog"] for use in entry["use"]}
+    if recipe["labels"] and "classify" not in used:
+        names = sorted(recipe["labels"])
+        problems.append(f"labels: {names} are for no catalog; add 'classify' to the use of one, or take them out")
+    if recipe["pretrain"]["epochs"] > 0 and "pretrain" not in used:
+        problems.append("catalog: none has 'pretrain' in use; add it to one, or set pretrain.epochs = 0")
+    return problems
+
+
+def _distinct(names: Sequence[str]) -> bool:
+    return 0 < len(names) == len(set(names))
