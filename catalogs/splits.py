@@ -1,0 +1,39 @@
+"""The one train and test split: by a hash of the raw group id, so that it is the same everywhere and for ever."""
+
+import hashlib
+from typing import Literal
+
+import pandas as pd
+
+Half = Literal["train", "test"]
+
+
+def half(group: str) -> Half:
+    """The half in which a group (patient, tile, friends-of-friends group) lies.
+
+    "test" where the first bit of the SHA-256 of the id's UTF-8 bytes is 1, else "train". It depends on nothing else,
+    so a group keeps its half in every catalog and every run.
+    """
+    digest = hashlib.sha256(group.encode("utf-8", "surrogateescape")).digest()
+    return "test" if digest[0] & 0x80 else "train"
+
+
+def assign_halves(frame: pd.DataFrame) -> "pd.Series[str]":
+    """The half of each row, from its columns `group` (str) and `split` ("train", "test", or "" where not given).
+
+    A given split wins over the hash, for the whole group: rows of the group without one follow it. An empty frame gives
+    an empty series. Raises ValueError where rows of one group are given on both sides, since that leaks.
+    """
+    given = frame.loc[frame["split"] != "", ["group", "split"]].drop_duplicates()
+    leaking = given.loc[given["group"].duplicated(), "group"].unique()
+    if len(leaking):
+        shown = ", ".join(repr(str(group)) for group in leaking[:3])
+        raise ValueError(
+            f"split: {len(leaking)} group(s) have rows in both train and test ({shown}); "
+            "give each group one split, or leave the column empty"
+        )
+    chosen: dict[str, str] = dict(zip(given["group"], given["split"], strict=True))
+    for group in frame["group"].unique():
+        if group not in chosen:
+            chosen[group] = half(group)
+    return pd.Series([chosen[group] for group in frame["group"]], index=frame.index, name="half", dtype=object)
