@@ -1,0 +1,280 @@
+"""The steps of a run: what each depends on, which are done, and doing the others in order."""
+
+import dataclasses
+import errno
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pipelines.atomic import write_text
+from pipelines.progress import Progress
+from pipelines.recipe import Recipe, dump_recipe
+from pipelines.run_folder import RunFolder, environment, fingerprint, step_key
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a step is given. `device` is "cpu" or "cuda" by the time a step sees it ("auto" is resolved before)."""
+
+    recipe: Recipe
+    run: RunFolder
+    workers: int
+    device: str
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step leaves: files or folders of the run, and facts (counts, precision …) for the manifest.
+
+    `content`: a hash of everything that later steps read from this one (but for label columns, on which classify depends
+    by itself), if the step has it. Doing the step again with the same content then leaves later steps valid; without it
+    they are done again.
+    """
+
+    outputs: tuple[Path, ...]
+    facts: Mapping[str, object] = field(default_factory=dict)
+    content: str | None = None
+
+
+def _prepare(context: Context) -> StepResult:
+    from pipelines.prepare import run
+
+    return run(context)
+
+
+def _pretrain(context: Context) -> StepResult:
+    from pipelines.pretrain import run
+
+    return run(context)
+
+
+def _embed(context: Context) -> StepResult:
+    from pipelines.embed import run
+
+    return run(context)
+
+
+def _classify(context: Context) -> StepResult:
+    from pipelines.classify import run
+
+    return run(context)
+
+
+def _rank(context: Context) -> StepResult:
+    from pipelines.rank import run
+
+    return run(context)
+
+
+def _report(context: Context) -> StepResult:
+    from pipelines.report import run
+
+    return run(context)
+
+
+# Imported when called: torch and umap take seconds.
+STEPS: dict[str, Callable[[Context], StepResult]] = {
+    "prepare": _prepare,
+    "pretrain": _pretrain,
+    "embed": _embed,
+    "classify": _classify,
+    "rank": _rank,
+    "report": _report,
+}
+
+
+@dataclass(frozen=True)
+class Depends:
+    """What decides a step's outcome: steps before it, parts of the recipe, files that the recipe names."""
+
+    after: tuple[str, ...]
+    recipe: tuple[str, ...]
+    inputs: tuple[Literal["tables", "weights"], ...] = ()
+
+
+DEPENDS: dict[str, Depends] = {
+    "prepare": Depends((), ("domain", "catalog", "labels", "store", "seed"), ("tables",)),
+    "pretrain": Depends(("prepare",), ("domain", "encoder", "pretrain", "seed"), ("weights",)),
+    "embed": Depends(("prepare", "pretrain"), ("domain", "encoder"), ("weights",)),
+    "classify": Depends(("embed",), ("catalog", "labels", "classify", "seed"), ("tables",)),
+    "rank": Depends(("embed",), ("rank", "seed")),
+    "report": Depends(("classify", "rank"), ("domain", "labels", "report", "seed")),
+}
+
+# Files that a step makes, as names of RunFolder's properties: removed before it is done under another key, so that no
+# step resumes from, or reads, what belongs to another recipe.
+FILES: dict[str, tuple[str, ...]] = {
+    "prepare": ("catalog", "quarantine", "store"),
+    "pretrain": ("checkpoints", "pretraining", "encoder"),
+    "embed": ("embeddings",),
+    "classify": ("heads", "predictions", "metrics"),
+    "rank": ("anomalies", "anomalies_parquet"),
+    "report": ("projection", "report"),
+}
+
+# Why a step has nothing to do under a recipe.
+NEEDLESS: dict[str, Callable[[Recipe], str | None]] = {
+    "pretrain": lambda recipe: "pretrain.epochs is 0" if recipe.pretrain.epochs == 0 else None,
+}
+
+
+class StepError(Exception):
+    """A step that failed; the message is one line that begins with its name."""
+
+    def __init__(self, step: str, what: str) -> None:
+        self.step = step
+        super().__init__(f"{step}: {what}")
+
+
+Before = Literal["never", "interrupted", "finished"]
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a step stands. `token` is what later steps depend on; None until the step is done, or `needless`."""
+
+    key: str | None
+    done: bool
+    token: str | None
+    needless: str | None = None
+    before: Before = "never"
+
+
+def states(recipe: Recipe, run: RunFolder, inputs: Mapping[str, Mapping[str, str]]) -> dict[str, State]:
+    """Where every step stands under this recipe; `inputs` as `input_fingerprints` gives them."""
+    parts = recipe.model_dump(mode="json")
+    found: dict[str, State] = {}
+    for name, depends in DEPENDS.items():
+        tokens = [found[earlier].token for earlier in depends.after]
+        record = run.record(name)
+        before: Before = "finished" if "finished" in record else "interrupted" if record else "never"
+        needless = NEEDLESS[name](recipe) if name in NEEDLESS else None
+        known = [token for token in tokens if token is not None]
+        if len(known) < len(tokens):  # a step before it is still to be done, so its key is not known yet
+            found[name] = State(None, False, None, needless, before)
+            continue
+        files = {key: value for kind in depends.inputs for key, value in inputs[kind].items()}
+        key = step_key({part: parts[part] for part in depends.recipe}, known, files)
+        done = needless is None and run.is_done(name, key)
+        token = key if needless else (record.get("content") or record["made"]) if done else None
+        found[name] = State(key, done, token, needless, before)
+    return found
+
+
+def input_fingerprints(recipe: Recipe) -> dict[str, dict[str, str]]:
+    """The hashes of the files that a recipe names: the tables (or scanned folders) by catalog, and the weights."""
+    sources = {entry.name: entry.table or entry.images for entry in recipe.catalog}
+    weights = Path(recipe.encoder.weights)
+    return {
+        "tables": {f"table {name}": fingerprint(path) for name, path in sources.items() if path is not None},
+        "weights": {"weights": fingerprint(weights)} if weights.suffix == ".safetensors" else {},
+    }
+
+
+def run_steps(context: Context, names: Sequence[str], force: bool = False) -> dict[str, str]:
+    """Does the named steps in their order, but for those already done under this recipe; `force` does them anyway.
+
+    Gives what became of each: "done", "done before" or "needless". Holds the run's lock. Raises StepError, also where a
+    step that is not named but needed is missing or outdated; what was finished before stays finished.
+    """
+    run, recipe, say = context.run, context.recipe, context.progress.note
+    with run.locked():
+        try:
+            inputs = input_fingerprints(recipe)
+        except OSError as error:
+            raise StepError(next(iter(names)), describe(error)) from error
+        write_text(
+            run.recipe, f"# As run: paths are absolute, and every default is written out.\n{dump_recipe(recipe)}"
+        )
+        run.update(seed=recipe.seed, inputs=inputs, **environment())
+        outcome: dict[str, str] = {}
+        for name in [step for step in DEPENDS if step in names]:
+            found = states(recipe, run, inputs)
+            state = found[name]
+            _demand_earlier(run, name, found)
+            if state.needless:
+                _remove_files(run, name)
+                run.invalidate(name)
+                say(f"{name}: {state.needless}, skipped")
+                outcome[name] = "needless"
+            elif state.done and not force:
+                say(f"{name}: done before, skipped")
+                outcome[name] = "done before"
+            else:
+                assert state.key is not None  # _demand_earlier saw to it
+                context = dataclasses.replace(context, device=_resolve_device(name, context.device))
+                _do(context, name, state.key, force)
+                outcome[name] = "done"
+        return outcome
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line with a remedy; our own ValueErrors bring theirs."""
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"the disk is full ({text}); free some space and run the same command again to go on"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "out of memory; set a smaller pretrain.batch_size, or give fewer --workers"
+    if isinstance(error, ValueError | OSError) and text:
+        return text
+    return f"{type(error).__name__}: {text}; run the same command with --debug to see where"
+
+
+def _demand_earlier(run: RunFolder, name: str, found: Mapping[str, State]) -> None:
+    for earlier in DEPENDS[name].after:
+        _demand_earlier(run, earlier, found)
+        if found[earlier].token is None:
+            what = "is outdated" if found[earlier].before == "finished" else "has not been done"
+            remedy = f"`domainssl {earlier} RECIPE --out {run.folder}` does it, `domainssl run` all that is missing"
+            raise StepError(name, f"the step {earlier} before it {what} under this recipe; {remedy}")
+
+
+def _do(context: Context, name: str, key: str, force: bool) -> None:
+    run, say = context.run, context.progress.note
+    if force or run.record(name).get("key") != key:
+        _remove_files(run, name)
+    run.begin(name, key)
+    say(f"{name}: started")
+    start = time.monotonic()
+    try:
+        result = STEPS[name](context)
+    except Exception as error:
+        raise StepError(name, describe(error)) from error
+    seconds = round(time.monotonic() - start, 3)
+    content = {} if result.content is None else {"content": result.content}
+    run.mark_done(name, key, result.outputs, seconds=seconds, **content, **result.facts)
+    say(f"{name}: done in {_duration(seconds)}")
+
+
+def _remove_files(run: RunFolder, name: str) -> None:
+    for attribute in FILES[name]:
+        path: Path = getattr(run, attribute)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _resolve_device(step: str, device: str) -> str:
+    if device == "cpu":
+        return device
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise StepError(step, "no CUDA device is available; give --device cpu, or auto")
+    return "cpu"
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
