@@ -73,10 +73,8 @@ def _area_means(images: Float64[np.ndarray, "band y x"], size: int, axis: int) -
     shape = [1, 1, 1]
     shape[axis] = len(edges)
     pieces = np.take(images, edges // size, axis=axis) * widths.reshape(shape)
-    means: Float64[np.ndarray, "band y2 x2"] = np.add.reduceat(
-        pieces, np.searchsorted(edges, np.arange(size) * length), axis=axis
-    )
-    return means
+    starts = np.searchsorted(edges, np.arange(size) * length)
+    return np.asarray(np.add.reduceat(pieces, starts, axis=axis))
 
 
 def _linear(images: Float64[np.ndarray, "band y x"], size: int, axis: int) -> Float64[np.ndarray, "band y2 x2"]:
