@@ -49,7 +49,8 @@ class Run:
     @property
     def embeddings(self) -> pd.DataFrame:
         """One row an object: object_id, ra, dec and `embedding` (one float16 array a row)."""
-        return self._embedding_table().to_pandas()
+        frame: pd.DataFrame = self._embedding_table().to_pandas()
+        return frame
 
     @property
     def vectors(self) -> Float32[np.ndarray, "object width"]:

@@ -47,7 +47,7 @@ class RunFolder:
             return run
         if path.exists() and not path.is_dir():
             raise NotARunError(f"{path} is a file; give the run a folder of its own with --out")
-        if path.is_dir() and any(entry.name != ".lock" for entry in path.iterdir()):
+        if path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir()):
             raise NotARunError(f"{path} holds other files and no manifest.json, so it is no run; give another --out")
         if not create:
             raise NotARunError(f"no run at {path}; `domainssl run RECIPE --out {path}` makes one")

@@ -11,7 +11,8 @@ from typing import Literal
 
 from pipelines.atomic import write_text
 from pipelines.progress import Progress
-from pipelines.recipe import Recipe, dump_recipe
+from pipelines.recipe import Recipe, RecipeError, dump_recipe
+from pipelines.recipe_messages import did_you_mean
 from pipelines.run_folder import RunFolder, environment, fingerprint, step_key
 
 
@@ -30,9 +31,9 @@ class Context:
 class StepResult:
     """What a step leaves: files or folders of the run, and facts (counts, precision …) for the manifest.
 
-    `content`: a hash of everything that later steps read from this one (but for label columns, on which classify depends
-    by itself), if the step has it. Doing the step again with the same content then leaves later steps valid; without it
-    they are done again.
+    `content`: a hash of everything that later steps read from this one (but for label columns, on which classify
+    depends by itself), if the step has it. Doing the step again with the same content then leaves later steps valid;
+    without it they are done again.
     """
 
     outputs: tuple[Path, ...]
@@ -43,6 +44,7 @@ class StepResult:
 def _prepare(context: Context) -> StepResult:
     from pipelines.prepare import run
 
+    check_encoder(context.recipe)  # before the images are read, not after
     return run(context)
 
 
@@ -212,6 +214,16 @@ def run_steps(context: Context, names: Sequence[str], force: bool = False) -> di
         return outcome
 
 
+def check_encoder(recipe: Recipe) -> None:
+    """Raises RecipeError for an encoder that timm does not know; imports timm, so not part of reading a recipe."""
+    import timm
+
+    name = recipe.encoder.name
+    if not timm.is_model(name):
+        hint = did_you_mean(name, timm.list_models())
+        raise RecipeError(f"encoder.name: timm has no model {name!r}{hint or '; timm.list_models() names them'}")
+
+
 def describe(error: BaseException) -> str:
     """An error in one line with a remedy; our own ValueErrors bring theirs."""
     text = " ".join(str(error).split())
@@ -242,6 +254,8 @@ def _do(context: Context, name: str, key: str, force: bool) -> None:
     start = time.monotonic()
     try:
         result = STEPS[name](context)
+    except RecipeError:
+        raise
     except Exception as error:
         raise StepError(name, describe(error)) from error
     seconds = round(time.monotonic() - start, 3)

@@ -1,0 +1,245 @@
+"""The command line: `domainssl …`. Results on stdout, progress on stderr, errors in one line.
+
+Nothing heavy is imported before a command needs it: `--help`, `recipe`, `inspect` and recipe errors import no torch.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NoReturn, final
+
+from pipelines.progress import Lines, Progress, Quiet
+from pipelines.recipe_messages import did_you_mean
+
+DONE, FAILED, WRONG_USE, STOPPED = 0, 1, 2, 130
+RECIPES = {"galaxies": "galaxies.toml", "chest": "chest_xrays.toml", "chest_xrays": "chest_xrays.toml"}
+STEP_HELP = {
+    "prepare": "read the catalogs and lay their images down in the store",
+    "pretrain": "continue the encoder's training on them, without labels",
+    "embed": "one feature vector an object",
+    "classify": "heads from few labels, and how good they are",
+    "rank": "the most anomalous objects first",
+    "report": "the page: map, scores, anomalies",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and gives its exit code: 0 done, 1 a run failed, 2 wrong usage or recipe, 130 stopped."""
+    try:
+        options = parse(sys.argv[1:] if arguments is None else list(arguments))
+    except SystemExit as exit_:  # argparse: --help, or wrong usage
+        return exit_.code if isinstance(exit_.code, int) else WRONG_USE
+    try:
+        return COMMANDS[options.command](options)
+    except KeyboardInterrupt:
+        _say("stopped; run the same command again to go on")
+        return STOPPED
+    except BrokenPipeError:  # `domainssl recipe galaxies | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception as error:  # noqa: BLE001  # the one place where errors become lines
+        if options.debug:
+            traceback.print_exc()
+        code, lines = _explained(error)
+        for line in lines:
+            _say(f"domainssl: error: {line}")
+        return code
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The options of a command line; SystemExit with 2, after one line on stderr, where it is wrong."""
+    parser, commands = _parser()
+    first = next((word for word in arguments if not word.startswith("-")), None)
+    if first is not None and first not in commands:
+        hint = did_you_mean(first, commands) or f"; commands: {', '.join(commands)}"
+        parser.error(f"unknown command {first!r}{hint}")
+    if first is not None:
+        command = commands[first]
+        known = [flag for action in command._actions for flag in action.option_strings]
+        for word in arguments[arguments.index(first) :]:
+            flag = word.partition("=")[0]
+            if flag.startswith("--") and flag not in known:
+                command.error(f"unknown option {flag}{did_you_mean(flag, known)}")
+    return parser.parse_args(arguments)
+
+
+@final
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        choice = re.fullmatch(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", message)
+        if choice:
+            known = re.findall(r"[\w-]+", choice[3])
+            hint = did_you_mean(choice[2], known) or f"; give {' or '.join(known)}"
+            message = f"{choice[1]}: {choice[2]!r} is not known{hint}"
+        self.exit(WRONG_USE, f"domainssl: error: {message}; `{self.prog} --help` says more\n")
+
+
+def _parser() -> tuple[_Parser, dict[str, _Parser]]:
+    parser = _Parser(
+        prog="domainssl",
+        description="Self-supervised embeddings, few-label heads and ranked anomalies for galaxies and radiographs.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+
+    always = _Parser(add_help=False)
+    always.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    always.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+    always.add_argument("--debug", action="store_true", help="a traceback with an error")
+    machine = _Parser(add_help=False)
+    machine.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: cuda if there")
+    machine.add_argument("--workers", type=_count, default=_cores(), metavar="N", help="processes; default: all cores")
+    recipe = _Parser(add_help=False)
+    recipe.add_argument("recipe", type=Path, metavar="RECIPE", help="a recipe, as `domainssl recipe` prints one")
+    recipe.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run's folder")
+    recipe.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", help="change a key of the recipe")
+    recipe.add_argument("--force", action="store_true", help="do it even if it was done before")
+
+    commands: dict[str, _Parser] = {}
+
+    def add(name: str, text: str, *parents: _Parser) -> _Parser:
+        commands[name] = subparsers.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            parents=[*parents, always],
+            allow_abbrev=False,
+        )
+        return commands[name]
+
+    demo = add("demo", "simulated sample, all steps, report.html", machine)
+    demo.add_argument("domain", nargs="?", choices=("galaxies",), default="galaxies")
+    demo.add_argument("--out", type=Path, metavar="DIR", default=Path("runs/demo"), help="default: runs/demo")
+    demo.add_argument("--count", type=_count, metavar="N", help="simulated objects")
+    show = add("recipe", "print a commented recipe to start from")
+    show.add_argument("domain", choices=tuple(RECIPES))
+    inspect = add("inspect", "what the readers make of these files, and what they refuse")
+    inspect.add_argument("path", type=Path, metavar="PATH")
+    inspect.add_argument("--kind", choices=("galaxies", "chest_xrays"), required=True)
+    run = add("run", "all steps of a recipe, skipping those done", recipe, machine)
+    run.add_argument("--dry-run", action="store_true", help="rows, disk, and what would be done; does nothing")
+    for name, text in STEP_HELP.items():
+        add(name, text, recipe, machine)
+    return parser, commands
+
+
+def _recipe(options: argparse.Namespace) -> int:
+    text = files("pipelines").joinpath("recipes", RECIPES[options.domain]).read_text(encoding="utf-8")
+    if options.json:
+        from pipelines.recipe_toml import parse_toml
+
+        _print_json(parse_toml(text))
+    else:
+        print(text, end="")
+    return DONE
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from catalogs.inspection import inspect
+
+    inspection = inspect(options.path)
+    if options.json:
+        _print_json(inspection.as_dict())
+    else:
+        print(inspection.text())
+    return DONE
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from pipelines.demo import run_demo
+
+    run_demo(options.domain, options.out, options.count, options.workers, _progress(options))
+    return DONE
+
+
+def _run(options: argparse.Namespace) -> int:
+    from pipelines.recipe import load_recipe
+
+    recipe = load_recipe(options.recipe, options.set)
+    if options.command == "run" and options.dry_run:
+        from pipelines.estimate import estimate
+
+        found = estimate(recipe, options.out)
+        if options.json:
+            _print_json(found.as_dict())
+        else:
+            print(found.text())
+        return DONE
+
+    from pipelines.run_folder import RunFolder
+    from pipelines.steps import STEPS, Context, run_steps
+
+    run = RunFolder.open(options.out, create=options.command in ("run", "prepare"))
+    context = Context(recipe, run, options.workers, options.device, _progress(options))
+    names = tuple(STEPS) if options.command == "run" else (options.command,)
+    outcome = run_steps(context, names, options.force)
+    result = run.report if "report" in names else run.folder
+    if options.json:
+        _print_json({"run": str(run.folder), "steps": outcome, "result": str(result)})
+    else:
+        print(result)
+    return DONE
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "demo": _demo,
+    "recipe": _recipe,
+    "inspect": _inspect,
+    "run": _run,
+    **dict.fromkeys(STEP_HELP, _run),
+}
+
+
+def _explained(error: Exception) -> tuple[int, Sequence[str]]:
+    from pipelines.recipe import RecipeError
+    from pipelines.run_folder import NotARunError
+    from pipelines.steps import StepError, describe
+
+    if isinstance(error, RecipeError):
+        return WRONG_USE, error.problems
+    if isinstance(error, NotARunError):
+        return WRONG_USE, [str(error)]
+    if isinstance(error, StepError):
+        return FAILED, [str(error)]
+    return FAILED, [describe(error)]
+
+
+def _progress(options: argparse.Namespace) -> Progress:
+    return Quiet() if options.quiet else Lines()
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _print_json(result: object) -> None:
+    print(json.dumps(result, indent=2, ensure_ascii=False))
+
+
+@final
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"domainssl {version('domainssl')}")
+        except PackageNotFoundError:
+            print("domainssl, run from its source without being installed")
+        parser.exit()
