@@ -4,11 +4,12 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol, TypeVar, final
+from typing import Any, Protocol, TypeVar, final, runtime_checkable
 
 T = TypeVar("T")
 
 
+@runtime_checkable
 class Counter(Protocol):
     """One task being counted."""
 
@@ -19,6 +20,7 @@ class Counter(Protocol):
         """A short text beside the count, such as the loss; the latest one stands."""
 
 
+@runtime_checkable
 class Progress(Protocol):
     """What a step says while it works."""
 

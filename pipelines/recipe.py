@@ -5,10 +5,9 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
-from pydantic_core.core_schema import ValidationInfo
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
 from domainssl.options import (
@@ -41,13 +40,13 @@ def _not_empty(value: object) -> object:
     return value
 
 
-def _absolute(path: Path, info: ValidationInfo) -> Path:
+def _absolute(path: Path, info: Any) -> Path:
     folder: Path = (info.context or {}).get("folder", Path())
     # no resolve() of the whole: a link may have a suffix (.csv) that its target lacks
     return Path(os.path.abspath(folder.resolve() / path.expanduser()))  # noqa: PTH100
 
 
-def _absolute_weights(encoder: EncoderOptions, info: ValidationInfo) -> EncoderOptions:
+def _absolute_weights(encoder: EncoderOptions, info: Any) -> EncoderOptions:
     if not encoder.weights.endswith(".safetensors"):
         return encoder
     return dataclasses.replace(encoder, weights=str(_absolute(Path(encoder.weights), info)))
