@@ -1,0 +1,44 @@
+"""What a domain is: how its files are read, which views leave its objects what they are, how they look to the eye."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, UInt8
+
+from catalogs.reading import Cutout, Radiometry, Refusal
+
+if TYPE_CHECKING:  # reading processes import domains, and must not import torch
+    from domainssl.views.operation import Policy
+
+
+class DomainReader(Protocol):
+    """Reads rows of a catalog; a function at module level, since it travels to reading processes."""
+
+    def __call__(
+        self, rows: pd.DataFrame, *, bands: tuple[str, ...], white: float | None
+    ) -> Iterator[Cutout | Refusal]: ...
+
+
+class Rendering(Protocol):
+    """Source values of shape (n, band, y, x) to pictures; `scale` is the sky sigma a band of linear images."""
+
+    def __call__(
+        self, pixels: Float[np.ndarray, "n c h w"], bands: tuple[str, ...], scale: Float[np.ndarray, " c"] | None
+    ) -> UInt8[np.ndarray, "n h w 3"]: ...
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One domain. `version` enters the preparation's hash: raise it when `read` gives other pixels for the same file.
+
+    `views` gives the policy for images of this radiometry and these bands at the encoder's `size`.
+    """
+
+    name: str
+    version: int
+    read: DomainReader
+    views: Callable[[Radiometry, tuple[str, ...], int], "Policy"]
+    render: Rendering

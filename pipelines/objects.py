@@ -1,0 +1,44 @@
+"""The stored objects with what the catalog says of each, in the order of the store."""
+
+from typing import final
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Int64
+
+from domainssl.store import Store
+from pipelines.steps import Context
+
+
+@final
+class Objects:
+    """The store and its rows of the catalog: row i of `frame` is row i of `store`."""
+
+    def __init__(self, context: Context) -> None:
+        self.store = Store(context.run.store)
+        catalog = pd.read_parquet(context.run.catalog).set_index("object_id", drop=False)
+        self.frame = catalog.loc[self.store.object_ids].reset_index(drop=True)
+        self._uses = {entry.name: entry.use for entry in context.recipe.catalog}
+        self._transductive = context.recipe.classify.transductive
+
+    def used_for(self, what: str) -> Bool[np.ndarray, " n"]:
+        """Which objects belong to a catalog whose `use` names this step."""
+        names = [name for name, use in self._uses.items() if what in use]
+        return self.frame["catalog"].isin(names).to_numpy(bool)
+
+    @property
+    def train(self) -> Bool[np.ndarray, " n"]:
+        """The half that learning may see."""
+        return (self.frame["half"] == "train").to_numpy(bool)
+
+    def pretraining_rows(self) -> Int64[np.ndarray, " n"]:
+        """Rows that pretraining sees: of the training half, or of both where the recipe is transductive."""
+        seen = self.used_for("pretrain") & (self.train | self._transductive)
+        return np.flatnonzero(seen)
+
+    def labelled_rows(self, labels: tuple[str, ...]) -> Int64[np.ndarray, " n"]:
+        """Rows of the catalogs to classify that have a value in at least one label column."""
+        if not labels:
+            return np.empty(0, np.int64)
+        known = self.frame[list(labels)].notna().any(axis=1).to_numpy(bool)
+        return np.flatnonzero(known & self.used_for("classify"))

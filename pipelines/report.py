@@ -1,0 +1,200 @@
+"""The page: everything a run found, gathered from its files."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int64, UInt8
+
+from catalogs.quarantine import read_quarantine, summary
+from domainssl.embedding import read_parts
+from domainssl.views.affine_crop import whole_frame
+from pipelines.domains import DOMAINS
+from pipelines.objects import Objects
+from pipelines.steps import Context, StepResult
+from reports.exports import write_projection
+from reports.page import Page, write_page
+from reports.projection import project
+
+THUMBNAIL, PICTURE = 48, 160  # pixels a side
+BATCH = 256
+HIDDEN_COLUMNS = ("object_id", "group", "split")
+
+
+def run(context: Context) -> StepResult:
+    """Write projection.parquet and report.html."""
+    recipe, folder = context.recipe, context.run
+    objects = Objects(context)
+    ids, embedded, _ = read_parts(folder.embeddings)
+    anomalies = pd.read_parquet(folder.anomalies_parquet)
+    place = {object_id: row for row, object_id in enumerate(ids)}
+    top = anomalies.head(recipe.report.top)
+    top_rows = np.array([place[object_id] for object_id in top["object_id"]], np.int64)
+    context.progress.note("report: placing the objects on the map")
+    xy = project(embedded, seed=recipe.seed, always=top_rows)
+    write_projection(ids, xy, folder.projection)
+
+    others = np.random.default_rng(recipe.seed).permutation(len(ids))
+    shown = np.unique(np.concatenate([top_rows, others[: recipe.report.thumbnails]]))
+    manifest = folder.read_manifest()
+    metrics = json.loads(folder.metrics.read_text())
+    training = [json.loads(line) for line in _lines(folder.pretraining)] if recipe.pretrain.epochs else []
+    page = Page(
+        title="Galaxies" if recipe.domain == "galaxies" else "Chest radiographs",
+        subtitle=f"{', '.join(entry.name for entry in recipe.catalog)}: {len(ids):,} objects in {_bands(recipe.bands)}",
+        object_ids=ids,
+        xy=xy,
+        columns=map_columns(objects, anomalies, folder.predictions, tuple(recipe.labels)),
+        notices=notices(objects, recipe.domain, recipe.classify.transductive),
+        findings=findings(metrics, training, anomalies, objects),
+        thumbnails=pictures(objects, shown, THUMBNAIL, recipe.domain),
+        thumbnail_rows=shown.astype(np.int64),
+        metrics=metrics,
+        anomalies=[_anomaly(row) for row in top.to_dict("records")],
+        anomaly_pictures=pictures(objects, top_rows, PICTURE, recipe.domain),
+        training=training,
+        quarantine=summary(read_quarantine(folder.quarantine)),
+        provenance=provenance(manifest, recipe.model_dump(mode="json")),
+    )
+    write_page(folder.report, page)
+    return StepResult((folder.report, folder.projection), {"anomalies": len(anomalies)})
+
+
+def pictures(
+    objects: Objects, rows: Int64[np.ndarray, " n"], side: int, domain: str
+) -> UInt8[np.ndarray, "n s s 3"]:
+    """Pictures of these rows as the domain renders them, `side` pixels."""
+    store = objects.store
+    scale = np.median(store.nuisance["sky_sigma"], axis=0).astype(float) if store.radiometry == "linear" else None
+    shrink, unused = whole_frame(side), _no_draws()
+    parts = []
+    for start in range(0, len(rows), BATCH):
+        images = shrink(store.batch(rows[start : start + BATCH]), unused).images.numpy()
+        parts.append(DOMAINS[domain].render(images, store.bands, scale))
+    return np.concatenate(parts) if parts else np.empty((0, side, side, 3), np.uint8)
+
+
+def map_columns(
+    objects: Objects, anomalies: pd.DataFrame, predictions: Any, labels: tuple[str, ...]
+) -> dict[str, list[Any]]:
+    """What the map can be coloured by: labels, predictions, the anomaly score, then the catalog's other columns."""
+    columns: dict[str, Any] = {label: objects.frame[label] for label in labels}
+    predicted = pd.read_parquet(predictions)
+    columns |= {f"{label} (predicted)": predicted[label] for label in labels if label in predicted}
+    score = anomalies.set_index("object_id")["score"]
+    columns["anomaly score"] = score.reindex(objects.store.object_ids)
+    for name in objects.frame.columns:
+        values = objects.frame[name]
+        if name in HIDDEN_COLUMNS or name in columns or values.isna().all() or values.nunique() < 2:
+            continue
+        numeric = pd.api.types.is_numeric_dtype(values)
+        if numeric or values.nunique() <= 30:  # free text, and ids under another name, colour nothing
+            columns[name] = values
+    return {name: [None if pd.isna(v) else v for v in np.asarray(values).tolist()] for name, values in columns.items()}
+
+
+def notices(objects: Objects, domain: str, transductive: bool) -> list[str]:
+    """Sentences that nobody may overlook."""
+    said = []
+    frame = objects.frame
+    if "simulated" in frame and frame["simulated"].astype(str).str.lower().isin(["true", "1"]).any():
+        said.append("These galaxies are simulated; nothing here measures performance on real sky.")
+    if domain == "chest_xrays":
+        said.append(
+            "Research use only; not a medical device; not for diagnosis. Scores are not probabilities unless "
+            "calibrated; an anomaly is not a disease."
+        )
+    if transductive:
+        said.append("Transductive: the test half took part in pretraining, so scores on it are optimistic.")
+    return said
+
+
+def findings(
+    metrics: list[dict[str, Any]], training: list[dict[str, Any]], anomalies: pd.DataFrame, objects: Objects
+) -> list[str]:
+    """One sentence each on what pretraining changed, whether it collapsed, and what leads the ranking."""
+    said = []
+    for row in metrics:
+        if row.get("difference_to") == "imagenet" and row["start"] == "continued" and row["metric"] == "macro_auroc":
+            said.append(difference_sentence(row))
+    said = said[:1] + said[-1:] if len(said) > 2 else said  # the fewest and the most labels
+    warnings = [record for record in training if record.get("warning")]
+    if warnings:
+        said.append(f"Pretraining, epoch {warnings[-1]['epoch']}: {warnings[-1]['warning']}")
+    elif training:
+        last = training[-1]
+        said.append(
+            f"No collapse was seen in {len(training)} epochs: the features' effective rank is "
+            f"{last['rankme']:.0f} (RankMe), {last['rankme_centred']:.0f} after centring."
+        )
+    if "truth" in objects.frame and len(anomalies) >= 10:
+        said.append(_rare_sentence(anomalies, objects.frame))
+    return said
+
+
+def difference_sentence(row: dict[str, Any]) -> str:
+    """A paired difference to ImageNet in words that claim no more than its interval."""
+    value, low, high = row["value"], row["low"], row["high"]
+    where = f"{row['label']}, {row['labels_per_class']} labels per class"
+    interval = f"macro AUROC {value:+.3f} (95 % interval {low:+.3f} to {high:+.3f})"
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return f"{where}: the difference between continued pretraining and ImageNet alone is not estimable."
+    if low > 0:
+        return f"{where}: continued pretraining is better than ImageNet alone, {interval}."
+    if high < 0:
+        return f"{where}: continued pretraining is worse than ImageNet alone, {interval}."
+    return f"{where}: no clear difference between continued pretraining and ImageNet alone, {interval}."
+
+
+def _rare_sentence(anomalies: pd.DataFrame, frame: pd.DataFrame) -> str:
+    """Simulations know what is rare: the kinds without a label, counted in the first tenth of the ranking."""
+    truth = frame.set_index("object_id")["truth"].astype(str)
+    counts = truth.value_counts()
+    rare = set(counts.index[counts < 0.03 * len(truth)])
+    first = anomalies["object_id"].head(max(1, len(anomalies) // 10))
+    found = int(truth.loc[first].isin(rare).sum())
+    total = int(truth.loc[anomalies["object_id"]].isin(rare).sum())
+    return f"Of {total} planted rare objects ({', '.join(sorted(rare))}), the first {len(first)} ranks hold {found}."
+
+
+def provenance(manifest: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:
+    """What made this page: weights, versions, precision, seed, counts and the recipe, without paths."""
+    for entry in recipe["catalog"]:
+        entry.pop("table", None)
+        entry.pop("images", None)
+    if recipe["encoder"]["weights"].endswith(".safetensors"):
+        recipe["encoder"]["weights"] = "a .safetensors file"
+    kept = {name: manifest[name] for name in ("versions", "precision", "seed") if name in manifest}
+    steps = {name: record.get("seconds") for name, record in manifest.get("steps", {}).items()}
+    return {**kept, "seconds a step": steps, "recipe": recipe}
+
+
+def _anomaly(row: dict[str, Any]) -> dict[str, Any]:
+    flags = [flag for flag in str(row.get("flags") or "").split(";") if flag]
+    urls = [url for url in str(row.get("links") or "").split() if url]
+    links = {url.split("/")[2].removeprefix("www."): url for url in urls}
+    return {
+        "rank": int(row["rank"]),
+        "object_id": str(row["object_id"]),
+        "score": float(row["score"]),
+        "flags": flags,
+        "links": links,
+    }
+
+
+def _bands(bands: tuple[str, ...]) -> str:
+    return f"band {bands[0]}" if len(bands) == 1 else f"bands {', '.join(bands)}"
+
+
+def _lines(path: Any) -> list[str]:
+    return [line for line in path.read_text().splitlines() if line] if path.is_file() else []
+
+
+def _no_draws() -> Any:
+    import torch
+
+    return torch.Generator()  # whole_frame draws nothing that shows
+
+

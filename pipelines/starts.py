@@ -1,0 +1,53 @@
+"""The encoders that a run compares: a random one, ImageNet's, and what the recipe starts pretraining from."""
+
+import numpy as np
+import torch
+
+from domainssl.encoders import TimmEncoder, create_encoder
+from domainssl.precision import Precision, choose, time_training_step
+from pipelines.objects import Objects
+from pipelines.steps import Context
+
+SAMPLED = 256  # images whose range sets the normalisation of linear bands
+
+
+def start_encoder(context: Context, objects: Objects, weights: str) -> TimmEncoder:
+    """An untrained-here encoder for this run's images; `weights` as in the recipe. Same seed, same encoder."""
+    recipe, store = context.recipe, objects.store
+    rows = objects.pretraining_rows()
+    if len(rows) == 0:
+        raise ValueError('no object to learn from: name "pretrain" in the use of a catalog with objects in training')
+    chosen = np.sort(np.random.default_rng(recipe.seed).permutation(rows)[:SAMPLED])
+    sky = np.median(store.nuisance["sky_sigma"][rows], axis=0) if store.radiometry == "linear" else None
+    return create_encoder(
+        recipe.encoder.name,
+        weights,
+        bands=store.bands,
+        size=recipe.encoder.size,
+        sample=store.batch(chosen).images,
+        sky_sigma=sky,
+        preparation=store.preparation,
+        seed=recipe.seed,
+    )
+
+
+def timed_precision(context: Context, encoder: TimmEncoder) -> Precision:
+    """How this encoder is computed in: timed once a run and kept in the manifest, so that resuming changes nothing."""
+    known = context.run.read_manifest().get("precision", {})
+    subject = f"{encoder.name} {len(encoder.input.bands)}x{encoder.input.size} {context.device}"
+    if known.get("of") != subject:
+        if context.device == "cpu":
+            seconds = time_training_step(encoder)
+        else:
+            encoder.to(context.device)
+            seconds = time_training_step(encoder, batch=128)
+        chosen = choose(seconds)
+        known = {
+            "of": subject,
+            "dtype": chosen.dtype,
+            "channels_last": chosen.channels_last,
+            "threads": torch.get_num_threads(),
+            "seconds": {f"{p.dtype}{' channels_last' if p.channels_last else ''}": s for p, s in seconds.items()},
+        }
+        context.run.update(precision=known)
+    return Precision(known["dtype"], known["channels_last"])
