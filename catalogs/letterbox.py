@@ -86,4 +86,5 @@ def _linear(images: Float64[np.ndarray, "band y x"], size: int, axis: int) -> Fl
     shape = [1, 1, 1]
     shape[axis] = size
     fraction = (position - lower).reshape(shape)
-    return np.take(images, lower, axis=axis) * (1 - fraction) + np.take(images, upper, axis=axis) * fraction
+    below, above = np.take(images, lower, axis=axis), np.take(images, upper, axis=axis)
+    return np.asarray(below * (1 - fraction) + above * fraction)

@@ -4,6 +4,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +107,40 @@ def decode_picture(path: Path) -> Decoded | Refusal:
     return Refusal("format", f"{path.name}: the file is {kind}")
 
 
+@dataclass(frozen=True)
+class PictureLayout:
+    """What a picture's header says: channels without alpha, palettes counted as colour, and the type of its values."""
+
+    channels: int
+    dtype: str
+
+
+def picture_layout(path: Path) -> PictureLayout | Refusal:
+    """The layout of a JPEG, PNG or TIFF from its header alone; a refusal where that cannot be read."""
+    refusal = refuse_file(path)
+    if refusal:
+        return refusal
+    with warnings.catch_warnings(), _quiet_tifffile():
+        warnings.simplefilter("ignore")
+        try:
+            with path.open("rb") as file:
+                start = file.read(32)
+            if start.startswith(_PNG):
+                bits, colour = start[24], start[25]  # of IHDR, PNG specification 11.2.1
+                return PictureLayout(3 if colour & 2 else 1, "uint16" if bits == 16 else "uint8")
+            if start.startswith(_JPEG):
+                with Image.open(path, formats=("JPEG",)) as image:
+                    return PictureLayout(1 if image.mode == "L" else 3, "uint8")
+            with tifffile.TiffFile(path) as tiff:
+                series, page = tiff.series[0], tiff.series[0].keyframe
+                outer = [n for n, axis in zip(series.shape, series.axes, strict=True) if axis not in "YX"]
+                alpha = sum(kind in (1, 2) for kind in page.extrasamples)
+                palette = page.photometric == tifffile.PHOTOMETRIC.PALETTE
+                return PictureLayout(3 if palette else int(np.prod(outer, dtype=int)) - alpha, str(series.dtype))
+        except Exception as error:  # noqa: BLE001 - one bad file must not end an inspection of a folder
+            return undecodable(error, path)
+
+
 def _decode_jpeg_or_png(content: bytes, name: str) -> Decoded | Refusal:
     with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
         refusal = refuse_size((image.height, image.width), name)
@@ -124,10 +159,17 @@ def _decode_jpeg_or_png(content: bytes, name: str) -> Decoded | Refusal:
 
 
 def _decode_tiff(content: bytes, name: str) -> Decoded | Refusal:
-    logger = logging.getLogger("tifffile")
-    spoken, logger.disabled = logger.disabled, True  # it logs on stderr what it also raises
-    try:
+    with _quiet_tifffile():
         return _decode_tiff_page(content, name)
+
+
+@contextmanager
+def _quiet_tifffile() -> Iterator[None]:
+    """It logs on stderr what it also raises."""
+    logger = logging.getLogger("tifffile")
+    spoken, logger.disabled = logger.disabled, True
+    try:
+        yield
     finally:
         logger.disabled = spoken
 

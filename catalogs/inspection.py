@@ -1,0 +1,238 @@
+"""What the readers make of a folder of files, and what they refuse: to be looked at before a recipe is written."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from catalogs.galaxies.fits_cubes import FITS_SUFFIXES, ImageHDU, band_count, band_names, image_hdus
+from catalogs.galaxies.reader import read_galaxies
+from catalogs.pictures import PICTURE_SUFFIXES, picture_layout
+from catalogs.reading import Cutout, Refusal
+from catalogs.tables import READABLE_SUFFIXES
+
+# A `catalogs.reading.Reader`, as a callable: run-time checks of annotations refuse a plain protocol.
+ReadRows = Callable[[pd.DataFrame], Iterator[Cutout | Refusal]]
+ReaderFor = Callable[[tuple[str, ...]], ReadRows]
+T = TypeVar("T")
+_DTYPES = {8: "uint8", 16: "int16", 32: "int32", 64: "int64", -32: "float32", -64: "float64"}
+
+
+@dataclass(frozen=True)
+class Refused:
+    """How many files a reason holds back, one of them, and what is said of that one."""
+
+    count: int
+    example: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Counts over the files of a folder; `files` were found, `tried` of them were read.
+
+    `kinds` counts all files by suffix, readable or not; `shapes` ("band x y x x"), `bands` (how many) and `dtypes` (as
+    stored) and `radiometry` the files that were read. `suggested_bands` are the names found in headers, () if none.
+    """
+
+    path: str
+    files: int
+    tried: int
+    readable: int
+    kinds: dict[str, int]
+    shapes: dict[str, int]
+    bands: dict[int, int]
+    dtypes: dict[str, int]
+    radiometry: dict[str, int]
+    refusals: dict[str, Refused]
+    suggested_bands: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: plain dicts, lists, text and numbers."""
+        plain = asdict(self)
+        plain["bands"] = {str(number): count for number, count in self.bands.items()}
+        plain["suggested_bands"], plain["notes"] = list(self.suggested_bands), list(self.notes)
+        return plain
+
+    def text(self) -> str:
+        """For a person: a line for each question, most frequent answers first."""
+        lines = [
+            f"{self.path}: {self.readable} of {self.tried} files read"
+            + (f" ({self.files} found)" if self.files != self.tried else ""),
+            f"  files       {_counted(self.kinds)}",
+        ]
+        if self.readable:
+            lines.append(f"  shapes      {_counted(self.shapes)}  (bands x height x width)")
+            lines.append(f"  values      {_counted(self.dtypes)}; {_counted(self.radiometry)}")
+        if self.suggested_bands:
+            names = ", ".join(f'"{name}"' for name in self.suggested_bands)
+            lines.append(f"  bands       the files suggest: bands = [{names}]")
+        for reason, refused in self.refusals.items():
+            lines.append(f"  refused     {reason}: {refused.count}, for example {refused.example}: {refused.detail}")
+        return "\n".join(lines + [f"  note        {note}" for note in self.notes])
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What a file's header says; `bands` are what it is read with, `named` those that it names itself."""
+
+    bands: tuple[str, ...]
+    named: tuple[str, ...]
+    dtype: str
+    uneven: bool = False
+
+
+def galaxy_reader(bands: tuple[str, ...]) -> ReadRows:
+    """`catalogs.galaxies.reader.read_galaxies` for these bands."""
+    return partial(read_galaxies, bands=bands)
+
+
+def inspect(
+    path: Path,
+    reader_for: ReaderFor = galaxy_reader,
+    limit: int | None = None,
+    suffixes: Sequence[str] = READABLE_SUFFIXES,
+) -> Inspection:
+    """Read a file, or the files of a folder and its folders, each with as many bands as it holds itself.
+
+    `limit` files, evenly spread over the sorted names, are read at most. Files that end in none of `suffixes` are only
+    counted; ("",) reads all. Files of unknown layout (DICOM) are read with the one band "grey". Raises
+    FileNotFoundError where there is no such path, ValueError where there is nothing to read or `limit` is below 1.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}; at least 1 file has to be read")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder")
+    every = [path] if path.is_file() else _files(path)
+    found = every if path.is_file() else [file for file in every if file.name.lower().endswith(tuple(suffixes))]
+    if not found:
+        raise ValueError(f"{path}: none of {len(every)} files ends in {', '.join(suffixes)}")
+    count = min(limit or len(found), len(found))
+    tried = [found[n * len(found) // count] for n in range(count)]
+    tally = _Tally(path if path.is_dir() else path.parent, reader_for)
+    for file in tried:
+        tally.add(file)
+    return Inspection(
+        path=str(path),
+        files=len(found),
+        tried=len(tried),
+        readable=sum(tally.shapes.values()),
+        kinds=_sorted(Counter(_kind(file.name) for file in every)),
+        shapes=_sorted(tally.shapes),
+        bands=_sorted(tally.bands),
+        dtypes=_sorted(tally.dtypes),
+        radiometry=_sorted(tally.radiometry),
+        refusals=dict(sorted(tally.refusals.items(), key=lambda item: -item[1].count)),
+        suggested_bands=tally.suggestion(),
+        notes=tally.notes(),
+    )
+
+
+class _Tally:
+    """Counts as the files are read, one after the other."""
+
+    def __init__(self, folder: Path, reader_for: ReaderFor) -> None:
+        self.folder = folder
+        self.reader_for = reader_for
+        self.shapes: Counter[str] = Counter()
+        self.bands: Counter[int] = Counter()
+        self.dtypes: Counter[str] = Counter()
+        self.radiometry: Counter[str] = Counter()
+        self.named: Counter[tuple[str, ...]] = Counter()
+        self.refusals: dict[str, Refused] = {}
+        self.uneven = 0
+
+    def add(self, file: Path) -> None:
+        facts = _facts(file)
+        if isinstance(facts, Refusal):
+            self.refuse(file, facts)
+            return
+        name = file.relative_to(self.folder).as_posix()
+        rows = pd.DataFrame({"object_id": [name], "paths": [(str(file),)]})
+        outcome = next(iter(self.reader_for(facts.bands)(rows)))
+        if isinstance(outcome, Refusal):
+            self.refuse(file, outcome)
+            return
+        self.shapes[" x ".join(map(str, outcome.pixels.shape))] += 1
+        self.bands[len(outcome.bands)] += 1
+        self.dtypes[facts.dtype or str(outcome.pixels.dtype)] += 1
+        self.radiometry[outcome.radiometry] += 1
+        self.uneven += facts.uneven
+        if facts.named:
+            self.named[facts.named] += 1
+
+    def refuse(self, file: Path, refusal: Refusal) -> None:
+        example = file.relative_to(self.folder).as_posix()
+        known = self.refusals.get(refusal.reason, Refused(0, example, refusal.detail))
+        self.refusals[refusal.reason] = Refused(known.count + 1, known.example, known.detail)
+
+    def suggestion(self) -> tuple[str, ...]:
+        """The most frequent names of several bands; where each file holds one band, all of them as they came."""
+        several = Counter({names: n for names, n in self.named.items() if len(names) > 1})
+        if several:
+            return several.most_common(1)[0][0]
+        return tuple(names[0] for names in self.named)
+
+    def notes(self) -> tuple[str, ...]:
+        notes = []
+        if self.uneven:
+            notes.append(f"{self.uneven} file(s) hold several images of different shapes, of which one is read")
+        if len(self.bands) > 1:
+            notes.append(f"the files differ in their number of bands ({_counted(self.bands)}); a recipe reads one")
+        if len([names for names in self.named if len(names) > 1]) > 1:
+            orders = " and ".join(",".join(names) for names in self.named)
+            notes.append(f"the headers name different bands: {orders}")
+        return tuple(notes)
+
+
+def _facts(file: Path) -> _Facts | Refusal:
+    name = file.name.lower()
+    if name.endswith(PICTURE_SUFFIXES):
+        layout = picture_layout(file)
+        if isinstance(layout, Refusal):
+            return layout
+        usual = {1: ("grey",), 3: ("r", "g", "b")}.get(layout.channels, ())
+        return _Facts(usual or _numbered(layout.channels), usual, layout.dtype)
+    if name.endswith(FITS_SUFFIXES):
+        images = image_hdus(file)
+        return images if isinstance(images, Refusal) else _fits_facts(images)
+    return _Facts(("grey",), (), "")
+
+
+def _fits_facts(images: list[ImageHDU]) -> _Facts:
+    named = band_names(images)
+    bands = named or _numbered(max(1, band_count(images)))
+    uneven = len({image.shape for image in images}) > 1
+    return _Facts(bands, named, _DTYPES.get(images[0].bitpix, ""), uneven)
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+    return tuple(f"band {number}" for number in range(1, count + 1))
+
+
+def _files(folder: Path) -> list[Path]:
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return sorted(file for file in files if not any(p.startswith(".") for p in file.relative_to(folder).parts))
+
+
+def _kind(name: str) -> str:
+    known = [suffix for suffix in READABLE_SUFFIXES if name.lower().endswith(suffix)]
+    return max(known, key=len) if known else Path(name).suffix.lower() or "(no suffix)"
+
+
+def _sorted(counts: Counter[T]) -> dict[T, int]:
+    return dict(counts.most_common())
+
+
+def _counted(counts: dict[Any, int] | Counter[Any]) -> str:
+    """Counts as text, at most eight; a single answer without its number."""
+    if len(counts) == 1:
+        return str(next(iter(counts)))
+    ranked = sorted(counts.items(), key=lambda item: -item[1])
+    more = f" and {len(ranked) - 8} more" if len(ranked) > 8 else ""
+    return ", ".join(f"{value} ({n})" for value, n in ranked[:8]) + more

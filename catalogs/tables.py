@@ -1,0 +1,422 @@
+"""Catalogs to one frame with canonical columns: from CSV, FITS or Parquet tables, or from a folder of files."""
+
+import difflib
+import os
+import re
+import string
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from catalogs.galaxies.fits_cubes import FITS_SUFFIXES
+from catalogs.pictures import PICTURE_SUFFIXES
+from catalogs.table_files import read_table
+
+READABLE_SUFFIXES = (*PICTURE_SUFFIXES, *FITS_SUFFIXES, ".dcm")
+
+# Recognised without configuration, whatever their case, the first that a table has.
+USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
+    "id": (
+        *("object_id", "objectid", "objid", "obj_id", "id_str", "source_id", "sourceid", "dr7objid", "dr8objid"),
+        *("dr12objid", "targetid", "image_id", "id"),
+    ),
+    "file": ("file", "filename", "file_name", "file_loc", "file_path", "filepath", "path", "image", "image_path"),
+    "group": ("group", "group_id", "patient", "patient_id", "patientid", "subject_id"),
+    "split": ("split",),
+    "ra": ("ra", "ra_deg", "radeg", "raj2000", "ra_j2000", "ra_icrs"),
+    "dec": ("dec", "dec_deg", "decdeg", "dej2000", "dec_j2000", "de_icrs", "decl"),
+    "redshift": ("redshift", "z_spec", "zspec", "z_redshift"),
+    "ebv": ("ebv", "e_bv", "ebv_sfd"),
+}
+SPLITS: Mapping[str, str] = {
+    **dict.fromkeys(("train", "training", "val", "valid", "validation"), "train"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    "": "",
+}
+CANONICAL = ("object_id", "paths", "group", "split", "ra", "dec", "redshift", "catalog")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a table hold what; None: looked for under the usual names.
+
+    `file` is one column, or a column per band. `psf_fwhm_px` is one column for all bands, or a pattern with "{band}".
+    """
+
+    id: str | None = None
+    file: str | Mapping[str, str] | None = None
+    group: str | None = None
+    split: str | None = None
+    ra: str | None = None
+    dec: str | None = None
+    redshift: str | None = None
+    ebv: str | None = None
+    psf_fwhm_px: str | None = None
+
+
+@dataclass(frozen=True)
+class CatalogSource:
+    """A table and the folder that its files are relative to; without a table, the folder itself is scanned.
+
+    `file_pattern`, relative to `images`, names the files by "{id}", "{band}" or any column: "{id}_{band}.fits".
+    """
+
+    name: str
+    table: Path | None
+    images: Path
+    columns: Columns
+    bands: tuple[str, ...]
+    file_pattern: str | None = None
+
+
+def read_catalog(source: CatalogSource, label_columns: tuple[str, ...]) -> pd.DataFrame:
+    """One row an object, in the table's order.
+
+    Columns: object_id (str, unique), paths (tuple of absolute paths: one, or one a band; () where the table names
+    none), group (str; the object_id where unknown), split ("train", "test" or ""; validation counts as train), ra and
+    dec (float64, degrees), redshift (float64, NaN also below -1), catalog (its name), each label (str, None where
+    missing), `ebv` and `psf_fwhm_px:BAND` (float32) where the table has them. NaN is unknown. The table's other columns
+    follow as they are, except those of the same names and those whose cells are arrays. Whether the files exist is
+    left to the readers.
+
+    Raises FileNotFoundError for a missing table or folder; ValueError for an empty table, a folder without readable
+    files, a missing column, ids that are missing, double or floating-point, a split that is neither, and coordinates
+    that are no degrees.
+    """
+    if not source.images.is_dir():
+        raise FileNotFoundError(f"catalog {source.name!r}: images: no folder {source.images}")
+    clash = [label for label in label_columns if label in CANONICAL]
+    if clash:
+        raise ValueError(
+            f"catalog {source.name!r}: label {clash[0]!r} has the name of a canonical column; rename it in the table"
+        )
+    if source.table is None:
+        table = _scan(source)
+    else:
+        table = read_table(source.table, as_text=_text_columns(source, label_columns))
+    if table.empty:
+        raise ValueError(f"catalog {source.name!r}: {source.table} has no rows; give a table with one row an object")
+    return _Canonical(source, table).frame(label_columns)
+
+
+def combine(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Several catalogs as one, rows in order; a column that a catalog lacks is NaN there (None for text).
+
+    Raises ValueError where no frame is given, or where an object_id stands in two catalogs.
+    """
+    if not frames:
+        raise ValueError("no catalog; a recipe names at least one")
+    both = pd.concat(frames, ignore_index=True)
+    doubles = both.loc[both["object_id"].duplicated(keep=False)]
+    if len(doubles):
+        example = doubles["object_id"].iloc[0]
+        catalogs = doubles.loc[doubles["object_id"] == example, "catalog"].unique()
+        raise ValueError(
+            f"object_id {example!r} and {doubles['object_id'].nunique() - 1} more stand in the catalogs "
+            f"{' and '.join(map(repr, catalogs))}; give each object one id, or leave one of the catalogs out"
+        )
+    for column in both.columns:
+        if column == "ebv" or str(column).startswith("psf_fwhm_px:"):
+            both[column] = both[column].astype(np.float32)
+        elif both[column].dtype == object:
+            both[column] = both[column].where(both[column].notna(), None)
+    return both
+
+
+class _Canonical:
+    """One table on its way to canonical columns; remembers which of its columns were taken up."""
+
+    def __init__(self, source: CatalogSource, table: pd.DataFrame) -> None:
+        self.source = source
+        self.table = table
+        self.used: set[str] = set()
+
+    def frame(self, label_columns: tuple[str, ...]) -> pd.DataFrame:
+        ids = self.ids()
+        columns: dict[str, Any] = {
+            "object_id": pd.Series(ids, dtype=object),
+            "paths": pd.Series(self.paths(ids), dtype=object),
+            "group": pd.Series(self.groups(ids), dtype=object),
+            "split": pd.Series(self.splits(), dtype=object),
+            "ra": self.degrees("ra", 0, 360),
+            "dec": self.degrees("dec", -90, 90),
+            "redshift": self.redshifts(),
+            "catalog": pd.Series([self.source.name] * len(ids), dtype=object),
+        }
+        for label in label_columns:
+            columns[label] = pd.Series(texts(self.table[self.existing(label, f"labels.{label}")]), dtype=object)
+        if (ebv := self.column("ebv")) is not None:
+            columns["ebv"] = self.numbers(ebv, "ebv").astype(np.float32)
+        if (psf := self.source.columns.psf_fwhm_px) is not None:
+            for band in self.source.bands:
+                column = self.existing(psf.replace("{band}", band), "columns.psf_fwhm_px")
+                columns[f"psf_fwhm_px:{band}"] = self.numbers(column, "psf_fwhm_px").astype(np.float32)
+        others = [name for name in self.table.columns if name not in self.used and name not in columns]
+        return pd.concat([pd.DataFrame(columns), self.table[others]], axis=1)
+
+    def error(self, text: str) -> ValueError:
+        return ValueError(f"catalog {self.source.name!r}: {text}")
+
+    def existing(self, name: str, key: str) -> str:
+        """The column of this name, remembered as used; its absence is an error that helps."""
+        if name not in self.table:
+            raise self.error(missing_column(name, key, self.table.columns))
+        self.used.add(name)
+        return name
+
+    def column(self, key: str) -> str | None:
+        """The configured column, else the first with a usual name, else None."""
+        configured = getattr(self.source.columns, key)
+        if configured is not None:
+            return self.existing(configured, f"columns.{key}")
+        found = usual_column(key, self.table.columns)
+        return None if found is None else self.existing(found, f"columns.{key}")
+
+    def ids(self) -> list[str]:
+        column = self.column("id")
+        if column is None:
+            found, what = self.ids_from_files()
+        else:
+            found, what = texts(self.table[column]), f"column {column!r}"
+            floats = pd.api.types.is_float_dtype(self.table[column].dtype) or _written_as_floats(found)
+            if floats:
+                raise self.error(
+                    f"ids in column {column!r} are floating-point numbers ({_first(found)}); these lose digits: "
+                    "store them as integers or as text"
+                )
+        absent = [str(row + 1) for row, name in enumerate(found) if not name]
+        if absent:
+            raise self.error(
+                f"{len(absent)} row(s) have no id ({what}; row {', '.join(absent[:3])}); "
+                "give each an id, or delete them"
+            )
+        ids = [str(name) for name in found]
+        counts = pd.Series(ids, dtype=object).value_counts(sort=False)
+        doubles = counts[counts > 1]
+        if len(doubles):
+            shown = ", ".join(f"{name!r} {n} times" for name, n in doubles.iloc[:3].items())
+            raise self.error(
+                f"{len(doubles)} id(s) stand in several rows ({what}): {shown}; keep one row each, "
+                "or name another column in columns.id"
+            )
+        return ids
+
+    def ids_from_files(self) -> tuple[list[str | None], str]:
+        column = self.source.columns.file or usual_column("file", self.table.columns)
+        if not isinstance(column, str):
+            raise self.error(
+                f"no column holds ids; name one in columns.id. The table has: {', '.join(map(str, self.table.columns))}"
+            )
+        files = texts(self.table[self.existing(column, "columns.file")])
+        return [None if file is None else without_suffix(Path(file).name) for file in files], "file names as ids"
+
+    def paths(self, ids: list[str]) -> list[tuple[str, ...]]:
+        folder = os.path.abspath(self.source.images)  # noqa: PTH100 - resolve() would follow links, and is slow
+        if self.source.file_pattern is not None:
+            if self.source.columns.file is not None:
+                raise self.error("columns.file and file_pattern both name the files; keep one of them")
+            return self.paths_from_pattern(self.source.file_pattern, folder, ids)
+        configured = self.source.columns.file
+        if isinstance(configured, Mapping):
+            for band in self.source.bands:
+                if band not in configured:
+                    raise self.error(f"columns.file names no column for band {band!r}; it has {', '.join(configured)}")
+            names = [configured[band] for band in self.source.bands]
+        else:
+            column = self.column("file")
+            if column is None:
+                raise self.error(
+                    "no column names the files; give columns.file, or file_pattern. "
+                    f"The table has: {', '.join(map(str, self.table.columns))}"
+                )
+            names = [column]
+        files = [texts(self.table[self.existing(name, "columns.file")]) for name in names]
+        return [
+            tuple(os.path.join(folder, file) for file in row) if all(row) else ()  # noqa: PTH118 - a million rows
+            for row in zip(*files, strict=True)
+        ]
+
+    def paths_from_pattern(self, pattern: str, folder: str, ids: list[str]) -> list[tuple[str, ...]]:
+        fields = pattern_fields(pattern)
+        values: dict[str, list[str]] = {"id": ids}
+        for field in fields - {"id", "band"}:
+            column = texts(self.table[self.existing(field, f"file_pattern {pattern!r}")])
+            values[field] = ["" if value is None else value for value in column]
+        bands = self.source.bands if "band" in fields else ("",)
+        rows = zip(*values.values(), strict=True)
+        return [
+            tuple(
+                os.path.join(folder, pattern.format(band=band, **dict(zip(values, row, strict=True))))  # noqa: PTH118
+                for band in bands
+            )
+            for row in rows
+        ]
+
+    def groups(self, ids: list[str]) -> list[str]:
+        column = self.column("group")
+        if column is None:
+            return ids
+        return [group or name for group, name in zip(texts(self.table[column]), ids, strict=True)]
+
+    def splits(self) -> list[str]:
+        column = self.column("split")
+        if column is None:
+            return [""] * len(self.table)
+        found = texts(self.table[column])
+        unknown = sorted({text for text in found if text and text.strip().lower() not in SPLITS})
+        if unknown:
+            raise self.error(
+                f"split: column {column!r} has {', '.join(map(repr, unknown[:3]))}; "
+                "it takes train, val, test, or an empty cell"
+            )
+        return [SPLITS[(text or "").strip().lower()] for text in found]
+
+    def numbers(self, column: str, key: str) -> "pd.Series[float]":
+        values = self.table[column]
+        if not pd.api.types.is_numeric_dtype(values.dtype):
+            written = pd.Series(texts(values), dtype=object)
+            parsed = pd.to_numeric(written, errors="coerce")
+            wrong = written[parsed.isna() & written.notna()]
+            if len(wrong):
+                raise self.error(f"{key}: column {column!r} has {wrong.iloc[0]!r}, which is no number")
+            values = parsed
+        return pd.Series(values.to_numpy(np.float64, na_value=np.nan), dtype=np.float64)
+
+    def degrees(self, key: str, low: float | int, high: float | int) -> "pd.Series[float]":
+        column = self.column(key)
+        if column is None:
+            return pd.Series(np.full(len(self.table), np.nan))
+        values = self.numbers(column, key)
+        wrong = values[(values < low) | (values > high)]
+        if len(wrong):
+            raise self.error(
+                f"{key}: column {column!r} has {wrong.iloc[0]:g} and {len(wrong) - 1} more outside {low}..{high}; "
+                "give ICRS degrees, and an empty cell where unknown"
+            )
+        return values
+
+    def redshifts(self) -> "pd.Series[float]":
+        column = self.column("redshift")
+        if column is None:
+            return pd.Series(np.full(len(self.table), np.nan))
+        values = self.numbers(column, "redshift")
+        return values.where(values >= -1)  # -9, -99 and the like stand for unknown
+
+
+def texts(values: "pd.Series[Any]") -> list[str | None]:
+    """Each value as text, None where missing or empty; whole floats as integers (1.0, from a column with gaps, is "1").
+
+    Text is stripped of surrounding blanks.
+    """
+    if pd.api.types.is_float_dtype(values.dtype):
+        plain = values.to_numpy(np.float64, na_value=np.nan) if values.dtype != np.float32 else values.to_numpy()
+        return [None if np.isnan(v) else str(int(v)) if np.isfinite(v) and v == int(v) else str(v) for v in plain]
+    return [None if missing else str(v).strip() or None for v, missing in zip(values, values.isna(), strict=True)]
+
+
+def usual_column(key: str, columns: Iterable[str]) -> str | None:
+    """The first column that bears a usual name of `key` ("id", "file", "ra"...) in any case; None if there is none."""
+    by_lower: dict[str, str] = {}
+    for column in columns:
+        by_lower.setdefault(str(column).lower(), column)
+    return next((by_lower[name] for name in USUAL_NAMES.get(key, ()) if name in by_lower), None)
+
+
+def missing_column(name: str, key: str, columns: Iterable[str]) -> str:
+    """What to say of a column that a table lacks: a likely one, and all there are."""
+    names = [str(column) for column in columns]
+    lower = {column.lower(): column for column in names}
+    close = difflib.get_close_matches(name.lower(), lower, n=1)
+    hint = f"; did you mean {lower[close[0]]!r}?" if close else ";"
+    shown = ", ".join(names[:40]) + (f" and {len(names) - 40} more" if len(names) > 40 else "")
+    return f"{key}: the table has no column {name!r}{hint} It has: {shown}"
+
+
+def without_suffix(name: str) -> str:
+    """The name without .jpg, .fits, .fits.gz...; a name that ends otherwise loses its last suffix."""
+    suffix = max((s for s in READABLE_SUFFIXES if name.lower().endswith(s)), key=len, default=Path(name).suffix)
+    return name[: len(name) - len(suffix)]
+
+
+def pattern_fields(pattern: str) -> set[str]:
+    """The names in braces of a file pattern. Raises ValueError where it cannot be read or names none."""
+    try:
+        fields = {field for _, field, _, _ in string.Formatter().parse(pattern) if field is not None}
+    except ValueError as error:
+        raise ValueError(f"file_pattern {pattern!r}: {error}; write it like '{{id}}_{{band}}.fits'") from None
+    if not fields or any(not re.fullmatch(r"\w+", field) for field in fields):
+        raise ValueError(f"file_pattern {pattern!r}: names in braces are needed, like '{{id}}_{{band}}.fits'")
+    return fields
+
+
+def _scan(source: CatalogSource) -> pd.DataFrame:
+    """The files of a folder as a table of id and file; with a pattern, its ids."""
+    files = sorted(_readable_files(source.images))
+    if source.file_pattern is None:
+        found = {"id": [without_suffix(file) for file in files], "file": files}
+    else:
+        fields = pattern_fields(source.file_pattern)
+        if "id" not in fields or fields - {"id", "band"}:
+            raise ValueError(
+                f"catalog {source.name!r}: file_pattern {source.file_pattern!r}: "
+                "without a table it takes {id} and {band}, the first always"
+            )
+        pattern = _as_regex(source.file_pattern, source.bands)
+        ids = {match["id"] for file in files if (match := pattern.fullmatch(file))}
+        found = {"id": sorted(ids)}
+    if not found["id"]:
+        suffixes = ", ".join(sorted({Path(file).suffix for file in files}) or READABLE_SUFFIXES)
+        wanted = f"that matches {source.file_pattern!r}" if files else "that could be read"
+        raise ValueError(f"catalog {source.name!r}: the folder {source.images} holds no file {wanted} ({suffixes})")
+    return pd.DataFrame(found, dtype=object)
+
+
+def _readable_files(folder: Path) -> Iterable[str]:
+    """Paths relative to the folder, with "/", of files with readable suffixes; hidden ones are passed over."""
+    for where, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        for name in names:
+            if not name.startswith(".") and name.lower().endswith(READABLE_SUFFIXES):
+                yield (Path(where) / name).relative_to(folder).as_posix()
+
+
+def _as_regex(pattern: str, bands: tuple[str, ...]) -> re.Pattern[str]:
+    parts, seen = [], set()
+    for literal, field, _, _ in string.Formatter().parse(pattern):
+        parts.append(re.escape(literal))
+        if field in seen:
+            parts.append(f"(?P={field})")
+        elif field == "id":
+            parts.append(r"(?P<id>.+)")
+        elif field == "band":
+            parts.append(f"(?P<band>{'|'.join(map(re.escape, bands))})")
+        seen.add(field)
+    return re.compile("".join(parts))
+
+
+def _text_columns(source: CatalogSource, labels: tuple[str, ...]) -> Callable[[Sequence[str]], set[str]]:
+    """Which columns a CSV file keeps as written: ids, files, groups, splits, labels, and what names files."""
+
+    def choose(columns: Sequence[str]) -> set[str]:
+        chosen = {getattr(source.columns, key) or usual_column(key, columns) for key in ("id", "group", "split")}
+        file = source.columns.file or usual_column("file", columns)
+        chosen |= set(file.values()) if isinstance(file, Mapping) else {file}
+        chosen |= pattern_fields(source.file_pattern) if source.file_pattern else set()
+        return {name for name in columns if name in chosen or name in labels}
+
+    return choose
+
+
+def _written_as_floats(ids: Sequence[str | None]) -> bool:
+    """True where all ids are numbers and one is written with a point or an exponent, as spreadsheets do."""
+    number = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
+    given = [name for name in ids if name is not None]
+    return all(number.fullmatch(name) for name in given) and any(re.search(r"[.eE]", name) for name in given)
+
+
+def _first(values: Sequence[str | None]) -> str:
+    return next((value for value in values if value is not None), "")
