@@ -6,6 +6,7 @@ Text and lines take the colour of the surrounding text (`currentColor`), so a fi
 import io
 import math
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 # Okabe & Ito's colours, told apart with every common colour blindness; marker and dash repeat the distinction in print.
@@ -22,6 +24,8 @@ STARTS: dict[str, tuple[str, str, str]] = {
     "continued": ("#009E73", "D", "continued pretraining"),
 }
 OTHER_STARTS = (("#CC79A7", "^"), ("#D55E00", "v"), ("#56B4E9", "P"))
+# Too dark for a dark page, which sets these CSS variables to lighter ones.
+PAGE_COLOURS = {"#0072b2": "blue", "#009e73": "green"}
 HEAD_DASHES = ("-", "--", ":", "-.")
 
 # Drawn in this colour, then written as currentColor: matplotlib itself only takes fixed colours.
@@ -88,14 +92,14 @@ def training_curves(records: Sequence[Mapping[str, Any]]) -> str:
     that do not increase (counted anew in each phase) are counted through. A vertical line marks a change of phase.
     No record, or none with a value, gives an empty string.
     """
-    panels: list[tuple[str, str, tuple[tuple[str, str], ...]]] = [
-        ("Loss", "loss", (("loss", "loss"),)),
-        ("RankMe (higher: more dimensions used)", "effective rank", (("rankme", "raw"), ("rankme_centred", "centred"))),
-        ("Spread (towards 0: collapse)", "standard deviation", (("spread", "spread"),)),
-        ("Alignment (lower: views agree)", "alignment", (("alignment", "alignment"),)),
-        ("Uniformity (lower: more even)", "uniformity", (("uniformity", "uniformity"),)),
+    panels: list[tuple[str, tuple[tuple[str, str], ...]]] = [
+        ("Loss", (("loss", "loss"),)),
+        ("RankMe (effective rank)", (("rankme", "raw"), ("rankme_centred", "centred"))),
+        ("Spread (towards 0: collapse)", (("spread", "spread"),)),
+        ("Alignment (lower: views agree)", (("alignment", "alignment"),)),
+        ("Uniformity (lower: more even)", (("uniformity", "uniformity"),)),
     ]
-    shown = [panel for panel in panels if any(_known(r.get(key)) for r in records for key, _ in panel[2])]
+    shown = [panel for panel in panels if any(_known(r.get(key)) for r in records for key, _ in panel[1])]
     if not shown:
         return ""
     epochs = [float(record["epoch"]) for record in records]
@@ -104,18 +108,17 @@ def training_curves(records: Sequence[Mapping[str, Any]]) -> str:
     phases = [str(record.get("phase") or "") for record in records]
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "training"}):
         figure, grid = _panels(len(shown), columns=3)
-        for axes, (title, unit, series) in zip(grid, shown, strict=True):
+        for axes, (title, series) in zip(grid, shown, strict=True):
             for (key, name), colour, dash in zip(series, ("#0072B2", "#D55E00"), ("-", "--"), strict=False):
                 values = [float(r[key]) if _known(r.get(key)) else math.nan for r in records]
                 axes.plot(epochs, values, dash, color=colour, marker="o", markersize=3.5, label=name)
             if len(series) > 1:
                 axes.legend()
             axes.set_title(title, loc="left")
-            axes.set_ylabel(unit)
             axes.set_xlabel("epoch")
             axes.margins(y=0.12)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            _mark_phases(axes, epochs, phases)
+            _mark_phases(axes, epochs, phases, named=axes is grid[0])
         return _svg(figure, "training", "Loss and measures of collapse during pretraining")
 
 
@@ -166,12 +169,12 @@ def _label_axis(axes: Axes, counts: list[int]) -> None:
     axes.set_xlabel("labels per class")
 
 
-def _mark_phases(axes: Axes, epochs: list[float], phases: list[str]) -> None:
+def _mark_phases(axes: Axes, epochs: list[float], phases: list[str], *, named: bool) -> None:
     changes = [i for i in range(1, len(phases)) if phases[i] != phases[i - 1]]
     for i in changes:
         axes.axvline((epochs[i - 1] + epochs[i]) / 2, color=_INK, alpha=0.45, linewidth=1, linestyle=(0, (3, 3)))
-    for i in [0, *changes] if changes else []:
-        start = epochs[0] if i == 0 else (epochs[i - 1] + epochs[i]) / 2
+    for i in [0, *changes] if changes and named else []:
+        start = axes.get_xlim()[0] if i == 0 else (epochs[i - 1] + epochs[i]) / 2
         axes.annotate(
             phases[i], (start, 1), (3, -3), xycoords=("data", "axes fraction"), textcoords="offset points",
             va="top", fontsize=9, alpha=0.75,
@@ -188,7 +191,14 @@ def _panels(count: int, columns: int = 2) -> tuple[Figure, list[Axes]]:
 def _svg(figure: Figure, name: str, title: str) -> str:
     """The figure's `<svg>` element alone: no date, ids that start with `name`, its style confined to itself."""
     file = io.StringIO()
-    figure.savefig(file, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    undated = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    for text_artist in figure.findobj(Text):
+        # A lone surrogate is in no font and no file.
+        text_artist.set_text(text_artist.get_text().encode("utf-8", "replace").decode("utf-8"))
+    with warnings.catch_warnings():
+        # The page's fonts draw the text; matplotlib's are only measured, and may lack a script.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font|Matplotlib currently does not support", UserWarning)
+        figure.savefig(file, format="svg", transparent=True, metadata=undated)
     text = file.getvalue()
     body = re.sub(r"\s*<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     body = re.sub(r"<style[^>]*>\*", f'<style>[data-figure="{name}"] *', body)
@@ -197,10 +207,11 @@ def _svg(figure: Figure, name: str, title: str) -> str:
     opening, rest = body.split(">", maxsplit=1)
     box = re.search(r'viewBox="0 0 ([\d.]+) [\d.]+"', opening)
     assert box is not None, opening
-    # 4/3: points to CSS pixels, so that text is as large as the style says on a page that is wide enough.
+    # 4/3: points to CSS pixels, so that text is as large as the style says; on a narrow page the figure scrolls.
+    width = float(box.group(1)) * 4 / 3
     return (
         f'<svg data-figure="{name}" role="img" aria-label="{title}" {box.group()} '
-        f'style="width: 100%; max-width: {float(box.group(1)) * 4 / 3:.0f}px" '
+        f'style="width: 100%; min-width: {0.7 * width:.0f}px; max-width: {width:.0f}px" '
         f'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">{rest.strip()}'
     )
 
@@ -210,4 +221,5 @@ def _page_tag(tag: str, name: str) -> str:
     tag = re.sub(r'\bid="', f'id="{name}-', tag)
     tag = re.sub(r'(href="|url\()#', rf"\1#{name}-", tag)
     tag = re.sub(r"(font: [\d.]+px) [^;\"]*", r"\1 system-ui, sans-serif", tag)
+    tag = re.sub("#0072b2|#009e73", lambda colour: f"var(--{PAGE_COLOURS[colour.group()]}, {colour.group()})", tag)
     return tag.replace(_INK, "currentColor")

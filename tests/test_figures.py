@@ -55,12 +55,14 @@ def test_curve_height_follows_the_value() -> None:
     """The line of the higher start is drawn above: SVG's y grows downwards."""
     svg = label_efficiency(metric_rows())
     heights = {}
-    for name, colour in (("imagenet", "#0072b2"), ("continued", "#009e73")):
-        path = re.search(rf'<path d="M ([^"]*?)"[^>]*stroke: {colour}; stroke-width: 1.8', svg, flags=re.DOTALL)
+    for name, colour in (("imagenet", "#0072b2"), ("random", "#e69f00")):
+        path = re.search(
+            rf'<path d="M ([^"]*?)"[^>]*stroke: [^;]*{colour}[^;]*; stroke-width: 1.8', svg, flags=re.DOTALL
+        )
         assert path is not None
         heights[name] = [float(point.split()[1]) for point in path.group(1).replace("\n", "").split("L")]
     assert len(heights["imagenet"]) == 4
-    assert all(c < i for c, i in zip(heights["continued"], heights["imagenet"], strict=True))
+    assert all(upper < lower for upper, lower in zip(heights["imagenet"], heights["random"], strict=True))
 
 
 def test_several_heads_are_told_apart_by_name() -> None:
@@ -129,7 +131,9 @@ def test_colours_follow_the_page() -> None:
     assert "#010203" not in svg
 
 
-@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "a$b", r"$\frac{$", 'x" id="y', "&amp;", "]]>", "-->"])
+@pytest.mark.parametrize(
+    "name", ["<script>alert(1)</script>", "a$b", r"$\frac{$", 'x" id="y', "&amp;", "]]>", "-->", "渦巻", "\u2028"]
+)
 def test_hostile_names_stay_text(name: str) -> None:
     svg = label_efficiency(metric_rows(label=name))
     assert f"{name}: macro F1" in texts(svg)
