@@ -1,4 +1,7 @@
-"""The questions every reader asks of a file and of its pixels; an answer other than None is a Refusal."""
+"""The questions every reader asks of a file and of its pixels; an answer other than None is a Refusal.
+
+Details name no file: names can tell who a patient is, and the row's object_id says which file it was.
+"""
 
 import re
 from collections.abc import Sequence
@@ -18,20 +21,20 @@ MIN_SIDE = 8
 def refuse_file(path: Path) -> Refusal | None:
     """Refusal "missing" or "empty" for a path that holds no bytes, else None."""
     if not path.is_file():
-        return Refusal("missing", f"{path.name}: no such file")
+        return Refusal("missing", "there is no such file")
     if path.stat().st_size == 0:
-        return Refusal("empty", f"{path.name}: the file has 0 bytes")
+        return Refusal("empty", "the file has 0 bytes")
     return None
 
 
-def refuse_size(shape: Sequence[int], name: str) -> Refusal | None:
+def refuse_size(shape: Sequence[int]) -> Refusal | None:
     """Refusal "too_large" where a header declares more than `MAX_PIXELS` values, else None; reads no data."""
     declared = 1
     for length in shape:
         declared *= int(length)  # Python's integers: a hostile header overflows 64 bits
     if declared > MAX_PIXELS:
         sides = " x ".join(str(n) for n in shape)
-        return Refusal("too_large", f"{name}: the header declares {sides} pixels, more than {MAX_PIXELS:,}")
+        return Refusal("too_large", f"the header declares {sides} pixels, more than {MAX_PIXELS:,}")
     return None
 
 
@@ -61,10 +64,10 @@ def refuse_pixels(pixels: Float[np.ndarray, "band y x"], bands: tuple[str, ...])
 
 
 def undecodable(error: Exception, path: Path) -> Refusal:
-    """Refusal "undecodable" with the first line of an error, cleaned of the folder in which the file lies."""
+    """Refusal "undecodable" with the first line of an error, cleaned of the file's path and name."""
     # An OSError's text ends with the path; strerror is the sentence alone.
     text = str(getattr(error, "strerror", None) or error)
     line = next(iter(text.strip().splitlines()), "")
-    line = line.replace(str(path), path.name).replace(str(path.parent), "")
+    line = line.replace(str(path), "the file").replace(str(path.parent), "the folder").replace(path.name, "the file")
     line = re.sub(r" at 0x[0-9a-fA-F]+", "", line)  # addresses differ from run to run
-    return Refusal("undecodable", f"{path.name}: {type(error).__name__}: {line}"[:300])
+    return Refusal("undecodable", f"{type(error).__name__}: {line}"[:300])

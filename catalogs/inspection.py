@@ -212,7 +212,7 @@ def _fits_facts(images: list[ImageHDU]) -> _Facts:
 
 
 def _numbered(count: int) -> tuple[str, ...]:
-    return tuple(f"band {number}" for number in range(1, count + 1))
+    return tuple(str(number) for number in range(1, count + 1))
 
 
 def _files(folder: Path) -> list[Path]:

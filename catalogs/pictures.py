@@ -67,7 +67,7 @@ def read_picture_files(paths: tuple[str, ...], bands: tuple[str, ...], white: fl
     for path, group in zip(paths, groups, strict=True):
         decoded = decode_picture(Path(path))
         if isinstance(decoded, Refusal):
-            return decoded
+            return decoded if len(paths) == 1 else Refusal(decoded.reason, f"band {group[0]}: {decoded.detail}")
         pixels, radiometry = _scaled(decoded, white)
         matched = _matched(pixels, group)
         if isinstance(matched, Refusal):
@@ -96,15 +96,15 @@ def decode_picture(path: Path) -> Decoded | Refusal:
         try:
             content = path.read_bytes()
             if content.startswith(_TIFF):
-                return _decode_tiff(content, path.name)
+                return _decode_tiff(content)
             if content.startswith((_JPEG, _PNG)):
-                return _decode_jpeg_or_png(content, path.name)
+                return _decode_jpeg_or_png(content)
         except Image.DecompressionBombError:
-            return Refusal("too_large", f"{path.name}: the header declares more pixels than are read")
+            return Refusal("too_large", "the header declares more pixels than are read")
         except Exception as error:  # noqa: BLE001 - one bad file must not end a run over a million
             return undecodable(error, path)
     kind = "a web page" if content.lstrip()[:1] == b"<" else "neither JPEG nor PNG nor TIFF"
-    return Refusal("format", f"{path.name}: the file is {kind}")
+    return Refusal("format", f"the file is {kind}")
 
 
 @dataclass(frozen=True)
@@ -141,9 +141,9 @@ def picture_layout(path: Path) -> PictureLayout | Refusal:
             return undecodable(error, path)
 
 
-def _decode_jpeg_or_png(content: bytes, name: str) -> Decoded | Refusal:
+def _decode_jpeg_or_png(content: bytes) -> Decoded | Refusal:
     with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
-        refusal = refuse_size((image.height, image.width), name)
+        refusal = refuse_size((image.height, image.width))
         if refusal:
             return refusal
         orientation = int(image.getexif().get(_ORIENTATION, 1))
@@ -158,9 +158,9 @@ def _decode_jpeg_or_png(content: bytes, name: str) -> Decoded | Refusal:
     return Decoded(_upright(values, orientation), int(np.iinfo(values.dtype).max))
 
 
-def _decode_tiff(content: bytes, name: str) -> Decoded | Refusal:
+def _decode_tiff(content: bytes) -> Decoded | Refusal:
     with _quiet_tifffile():
-        return _decode_tiff_page(content, name)
+        return _decode_tiff_page(content)
 
 
 @contextmanager
@@ -174,10 +174,10 @@ def _quiet_tifffile() -> Iterator[None]:
         logger.disabled = spoken
 
 
-def _decode_tiff_page(content: bytes, name: str) -> Decoded | Refusal:
+def _decode_tiff_page(content: bytes) -> Decoded | Refusal:
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         series = file.series[0]
-        refusal = refuse_size(series.shape, name)
+        refusal = refuse_size(series.shape)
         if refusal:
             return refusal
         page = series.keyframe
@@ -187,7 +187,7 @@ def _decode_tiff_page(content: bytes, name: str) -> Decoded | Refusal:
         bits = int(np.max(page.bitspersample))
         alpha = any(kind in (1, 2) for kind in page.extrasamples)
     if values.ndim not in (2, 3) or not {"Y", "X"} <= set(axes):
-        return Refusal("shape", f"{name}: the TIFF holds axes {axes} of {values.shape}; one image is read")
+        return Refusal("shape", f"the TIFF holds axes {axes} of {values.shape}; one image is read")
     if values.ndim == 2:
         values = values[:, :, None]
     else:
@@ -197,7 +197,7 @@ def _decode_tiff_page(content: bytes, name: str) -> Decoded | Refusal:
     if values.dtype.kind == "f":
         return Decoded(_upright(values, orientation), None)
     if values.dtype.kind not in "bui":
-        return Refusal("format", f"{name}: values of type {values.dtype} are not read")
+        return Refusal("format", f"values of type {values.dtype} are not read")
     top = 2**bits - 1 if values.dtype.kind in "bu" else int(np.iinfo(values.dtype).max)
     if page.photometric == tifffile.PHOTOMETRIC.PALETTE and colours is not None:
         values, top = colours[:, values[:, :, 0]].transpose(1, 2, 0), 65535

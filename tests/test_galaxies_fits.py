@@ -199,6 +199,7 @@ def test_a_damaged_file_never_raises(tmp_path: Path, data: st.DataObject) -> Non
     assert isinstance(outcome, Cutout | Refusal)
     if isinstance(outcome, Refusal):
         assert str(tmp_path) not in outcome.detail
+        assert damaged.name not in outcome.detail
 
 
 @pytest.mark.parametrize("name", ["example_a", "example_b", "example_c", "example_bad_pix", "temp_small"])
@@ -235,7 +236,7 @@ def test_the_galaxy_reader_takes_both_kinds_and_adds_what_the_catalog_knows(tmp_
     galaxy, picture, absent = read_galaxies(rows, bands=GRZ)
     assert isinstance(galaxy, Cutout)
     assert isinstance(picture, Cutout)
-    assert absent == Refusal("missing", "c.fits: no such file")
+    assert absent == Refusal("missing", "there is no such file")
     assert (galaxy.radiometry, picture.radiometry) == ("linear", "display")
     np.testing.assert_allclose(galaxy.nuisance["ebv"], [0.05] * 3)
     np.testing.assert_allclose(galaxy.nuisance["psf_fwhm_px"], [4, np.nan, 3])

@@ -72,6 +72,7 @@ def test_the_outcome_agrees_with_the_label(file: str, label: str) -> None:
     assert isinstance(outcome, Refusal), "a file that cannot be used was read"
     assert outcome.reason in expected
     assert str(path.parent) not in outcome.detail
+    assert path.name not in outcome.detail
     assert "Traceback" not in outcome.detail
 
 

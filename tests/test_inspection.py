@@ -41,7 +41,7 @@ def test_counts_of_a_folder(folder: Path) -> None:
     assert found.dtypes == {"float32": 3}
     assert found.radiometry == {"linear": 3}
     assert found.suggested_bands == ("g", "r", "z")
-    assert found.refusals["empty"] == Refused(2, "empty.fits", "empty.fits: the file has 0 bytes")
+    assert found.refusals["empty"] == Refused(2, "empty.fits", "the file has 0 bytes")
     assert found.refusals["truncated"].example == "broken.fits"
     assert found.notes == ("the files differ in their number of bands (3 (2), 5 (1)); a recipe reads one",)
     assert json.loads(json.dumps(found.as_dict()))["refusals"]["empty"]["count"] == 2

@@ -179,6 +179,7 @@ def test_what_cannot_be_used_is_refused(kind: str, tmp_path: Path) -> None:
         found = refusal(path)
         assert found.reason == reason, found
         assert str(tmp_path) not in found.detail
+        assert path.name not in found.detail
         assert "\n" not in found.detail
     assert refusal(tmp_path / f"nope.{kind}").reason == "missing"
 

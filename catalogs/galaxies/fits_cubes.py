@@ -143,7 +143,7 @@ def _read_file(path: Path, bands: tuple[str, ...]) -> Float32[np.ndarray, "band 
                     return planes
                 used = [image for image in images if image.index in {plane.hdu for plane in planes}]
                 for image in used:
-                    refusal = refuse_size(image.shape, path.name) or _refuse_truncated(hdus[image.index], path)
+                    refusal = refuse_size(image.shape) or _refuse_truncated(hdus[image.index], path)
                     if refusal:
                         return refusal
                 return _pixels(hdus, planes)
@@ -168,20 +168,20 @@ def _refuse_bytes(path: Path) -> Refusal | None:
     start = _first_bytes(path)
     if not start.startswith((b"SIMPLE  =", *_COMPRESSED)):
         kind = "a web page" if start.lstrip()[:1] == b"<" else "not FITS"
-        return Refusal("format", f"{path.name}: the file is {kind}; FITS begins with SIMPLE")
+        return Refusal("format", f"the file is {kind}; FITS begins with SIMPLE")
     if start.startswith(b"SIMPLE") and path.stat().st_size < _BLOCK:
-        return Refusal("truncated", f"{path.name}: the file ends within its first header block of {_BLOCK} bytes")
+        return Refusal("truncated", f"the file ends within its first header block of {_BLOCK} bytes")
     # The second card is always BITPIX (4.4.1.1); astropy's error for a wrong one speaks of something else.
     bitpix = start[90:160].split(b"/")[0].decode("ascii", "replace").strip()
     if start[80:88] == b"BITPIX  " and bitpix not in _BITPIX:
-        return Refusal("bad_header", f"{path.name}: BITPIX is {bitpix}; the standard has {', '.join(_BITPIX)}")
+        return Refusal("bad_header", f"BITPIX is {bitpix}; the standard has {', '.join(_BITPIX)}")
     return None
 
 
 def _refuse_error(error: Exception, path: Path) -> Refusal:
     text = str(error)
     if isinstance(error, EOFError) or "cannot reshape" in text or "smaller than requested" in text:
-        return Refusal("truncated", f"{path.name}: the file ends before its data do")
+        return Refusal("truncated", "the file ends before its data do")
     if _first_bytes(path).startswith(_GZIP) and "corrupt FITS" in text:
         with gzip.open(path) as file:
             try:
@@ -189,14 +189,14 @@ def _refuse_error(error: Exception, path: Path) -> Refusal:
             except (OSError, EOFError):
                 is_fits = True  # too short to tell
         if is_fits:
-            return Refusal("truncated", f"{path.name}: the compressed data end within the header")
-        return Refusal("format", f"{path.name}: the compressed file holds no FITS")
+            return Refusal("truncated", "the compressed data end within the header")
+        return Refusal("format", "the compressed file holds no FITS")
     if "No SIMPLE card" in text:
-        return Refusal("format", f"{path.name}: the compressed file holds no FITS")
+        return Refusal("format", "the compressed file holds no FITS")
     if isinstance(error, OSError | ValueError | KeyError | TypeError) and any(
         word in text for word in ("END card", "corrupt", "BITPIX", "NAXIS", "mandatory", "Header")
     ):
-        return Refusal("bad_header", f"{path.name}: {undecodable(error, path).detail.split(': ', 2)[-1]}")
+        return Refusal("bad_header", undecodable(error, path).detail.split(": ", 1)[-1])
     return undecodable(error, path)
 
 
@@ -206,7 +206,7 @@ def _refuse_truncated(hdu: Any, path: Path) -> Refusal | None:
     end = int(hdu.fileinfo()["datLoc"]) + int(hdu.size)  # without the padding, which some writers leave out
     size = path.stat().st_size
     if end > size:
-        return Refusal("truncated", f"{path.name}: the header promises {end:,} bytes and the file has {size:,}")
+        return Refusal("truncated", f"the header promises {end:,} bytes and the file has {size:,}")
     return None
 
 
@@ -219,22 +219,22 @@ def _images(hdus: Any, path: Path) -> list[ImageHDU] | Refusal:
         if not isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
             if isinstance(hdu, fits.BinTableHDU | fits.TableHDU | fits.GroupsHDU):
                 continue
-            return Refusal("bad_header", f"{path.name}: HDU {index} is no standard FITS (SIMPLE or XTENSION is wrong)")
+            return Refusal("bad_header", f"HDU {index} is no standard FITS (SIMPLE or XTENSION is wrong)")
         header = hdu.header
         shape = tuple(int(header[f"NAXIS{n}"]) for n in range(int(header.get("NAXIS", 0)), 0, -1))
         if not shape or 0 in shape:
             continue
         if min(shape) < 0:
-            return Refusal("bad_header", f"{path.name}: HDU {index} has a negative NAXISn")
+            return Refusal("bad_header", f"HDU {index} has a negative NAXISn")
         declared += int(np.prod([float(n) for n in shape]))
-        if gzipped and (refusal := refuse_size((declared,), path.name)):
+        if gzipped and (refusal := refuse_size((declared,))):
             return refusal  # to reach the next header, all that lies before has to be decompressed
         label = str(header.get("EXTNAME", "")).strip()
         images.append(ImageHDU(index, shape, int(header["BITPIX"]), label, _plane_names(header, shape)))
-        if refusal := refuse_size(shape, path.name):
+        if refusal := refuse_size(shape):
             return refusal
     if not images:
-        return Refusal("no_image", f"{path.name}: no HDU holds an image")
+        return Refusal("no_image", "no HDU holds an image")
     return [image for image in images if image.label.upper() not in _COMPANIONS] or images
 
 
