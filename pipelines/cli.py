@@ -10,6 +10,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NoReturn, final
@@ -117,12 +118,13 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     demo = add("demo", "simulated sample, all steps, report.html", machine)
     demo.add_argument("domain", nargs="?", choices=("galaxies",), default="galaxies")
     demo.add_argument("--out", type=Path, metavar="DIR", default=Path("runs/demo"), help="default: runs/demo")
-    demo.add_argument("--count", type=_count, metavar="N", help="simulated objects")
+    demo.add_argument("--count", type=_count, metavar="N", help="how many objects to simulate")
     show = add("recipe", "print a commented recipe to start from")
     show.add_argument("domain", choices=tuple(RECIPES))
     inspect = add("inspect", "what the readers make of these files, and what they refuse")
     inspect.add_argument("path", type=Path, metavar="PATH")
     inspect.add_argument("--kind", choices=("galaxies", "chest_xrays"), required=True)
+    inspect.add_argument("--limit", type=_count, metavar="N", help="read N files, evenly spread, instead of all")
     run = add("run", "all steps of a recipe, skipping those done", recipe, machine)
     run.add_argument("--dry-run", action="store_true", help="rows, disk, and what would be done; does nothing")
     for name, text in STEP_HELP.items():
@@ -143,8 +145,10 @@ def _recipe(options: argparse.Namespace) -> int:
 
 def _inspect(options: argparse.Namespace) -> int:
     from catalogs.inspection import inspect
+    from pipelines.domains import DOMAINS
 
-    inspection = inspect(options.path)
+    read = DOMAINS[options.kind].read
+    inspection = inspect(options.path, lambda bands: partial(read, bands=bands, white=None), options.limit)
     if options.json:
         _print_json(inspection.as_dict())
     else:
@@ -155,7 +159,11 @@ def _inspect(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from pipelines.demo import run_demo
 
-    run_demo(options.domain, options.out, options.count, options.workers, _progress(options))
+    report = run_demo(options.domain, options.out, options.count, options.workers, options.device, _progress(options))
+    if options.json:
+        _print_json({"run": str(report.parent), "result": str(report)})
+    else:
+        print(report)
     return DONE
 
 

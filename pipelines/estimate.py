@@ -1,14 +1,13 @@
 """What a run would do and need, before it is started: rows, disk, which steps."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from pipelines.recipe import CatalogEntry, Recipe, RecipeError
+from pipelines.recipe import CatalogEntry, Recipe
 from pipelines.run_folder import RunFolder
-from pipelines.steps import DEPENDS, NEEDLESS, State, check_encoder, input_fingerprints, states
+from pipelines.steps import DEPENDS, NEEDLESS, State, StepError, check_encoder, describe, input_fingerprints, states
 
 FLOAT16 = 2
 BESIDE_VECTOR = 40  # object_id, ra and dec of one object, before compression
@@ -48,16 +47,9 @@ class Estimate:
 def estimate(recipe: Recipe, out: Path) -> Estimate:
     """Counts rows and looks at the run folder, if there is one; writes nothing. Imports timm for the encoder's width.
 
-    Raises RecipeError for tables that cannot be counted and encoders that timm does not know.
+    Raises StepError for tables that prepare could not read, RecipeError for encoders that timm does not know.
     """
-    rows = {}
-    for number, entry in enumerate(recipe.catalog):
-        try:
-            rows[entry.name] = count_rows(entry)
-        except (OSError, ValueError) as error:
-            raise RecipeError(
-                f"catalog.{number}.table: {entry.table or entry.images} is not readable: {error}"
-            ) from None
+    rows = {entry.name: count_rows(entry, tuple(recipe.labels)) for entry in recipe.catalog}
     total = sum(rows.values())
     steps, seconds = _steps(recipe, out)
     image = len(recipe.bands) * recipe.store.size**2 * FLOAT16
@@ -65,24 +57,15 @@ def estimate(recipe: Recipe, out: Path) -> Estimate:
     return Estimate(rows, total * image, total * vector, steps, seconds)
 
 
-def count_rows(entry: CatalogEntry) -> int:
-    """The rows of a catalog's table, or the files of the folder to scan, without reading the images."""
-    source = entry.table or entry.images
-    assert source is not None  # a recipe has one of them
-    if source.is_dir():
-        return sum(path.is_file() for path in source.rglob(entry.file_pattern or "*"))
-    match source.suffix.lower():
-        case ".csv":
-            with source.open(newline="", encoding="utf-8-sig") as file:
-                return max(0, sum(1 for row in csv.reader(file) if row) - 1)
-        case ".parquet":
-            import pyarrow.parquet as pq
+def count_rows(entry: CatalogEntry, labels: tuple[str, ...]) -> int:
+    """The objects of a catalog as prepare will read it, without their images; StepError where that would fail."""
+    from catalogs.tables import read_catalog
+    from pipelines.prepare import source
 
-            return int(pq.read_metadata(source).num_rows)
-        case _:
-            from astropy.table import Table
-
-            return len(Table.read(source))
+    try:
+        return len(read_catalog(source(entry), labels))
+    except (OSError, ValueError) as error:
+        raise StepError("prepare", describe(error)) from error
 
 
 def _steps(recipe: Recipe, out: Path) -> tuple[dict[str, str], dict[str, float | None]]:

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    model_validator,
+    with_config,
+)
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
 from domainssl.options import (
@@ -56,10 +64,12 @@ AbsolutePath = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_abso
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+@with_config(ConfigDict(extra="forbid", strict=True))
 class Columns(TypedDict, total=False):
-    """Which column of the table holds what; `file` may name one column a band."""
+    """Which column of the table holds what; absent ones are looked for under their usual names.
 
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)  # type: ignore[misc]
+    `file` may name one column a band; `psf_fwhm_px` may hold "{band}".
+    """
 
     id: str
     file: str | dict[str, str]
@@ -75,8 +85,8 @@ class Columns(TypedDict, total=False):
 class CatalogEntry(BaseModel):
     """One catalog: a table (or a folder to scan), where its images lie, and what they are used for.
 
-    `table` None: the folder `images` is scanned. `file_pattern` says which files a scan takes, or how a row's file is
-    called. `white` is the pixel value that stands for white in pictures whose format does not say. Paths are absolute.
+    `table` None: the folder `images` is scanned. `file_pattern` names files below `images` by "{id}", "{band}" or any
+    column. `white` is the pixel value that stands for white in pictures whose format does not say. Paths are absolute.
     """
 
     model_config = STRICT

@@ -92,6 +92,11 @@ class RunFolder:
         return self.folder / "embeddings"
 
     @property
+    def starts(self) -> Path:
+        """Embeddings by the encoders that the run's own is compared to: a folder for each start, parts as above."""
+        return self.folder / "starts"
+
+    @property
     def heads(self) -> Path:
         return self.folder / "heads"
 

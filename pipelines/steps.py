@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pipelines.atomic import write_text
 from pipelines.progress import Progress
@@ -91,20 +91,24 @@ STEPS: dict[str, Callable[[Context], StepResult]] = {
 
 @dataclass(frozen=True)
 class Depends:
-    """What decides a step's outcome: steps before it, parts of the recipe, files that the recipe names."""
+    """What decides a step's outcome: steps before it, parts of the recipe ("a" or "a.b"), files the recipe names."""
 
     after: tuple[str, ...]
     recipe: tuple[str, ...]
     inputs: tuple[Literal["tables", "weights"], ...] = ()
 
 
+# A step depends on `catalog`, `labels` and the tables by itself where it reads label columns or the use of catalogs,
+# since prepare's content leaves labels out (see StepResult).
 DEPENDS: dict[str, Depends] = {
-    "prepare": Depends((), ("domain", "catalog", "labels", "store", "seed"), ("tables",)),
-    "pretrain": Depends(("prepare",), ("domain", "encoder", "pretrain", "seed"), ("weights",)),
-    "embed": Depends(("prepare", "pretrain"), ("domain", "encoder"), ("weights",)),
+    "prepare": Depends((), ("domain", "catalog", "labels", "store"), ("tables",)),
+    "pretrain": Depends(("prepare",), ("domain", "encoder", "pretrain", "classify.transductive", "seed"), ("weights",)),
+    "embed": Depends(
+        ("prepare", "pretrain"), ("catalog", "labels", "encoder", "classify.starts", "seed"), ("tables", "weights")
+    ),
     "classify": Depends(("embed",), ("catalog", "labels", "classify", "seed"), ("tables",)),
-    "rank": Depends(("embed",), ("rank", "seed")),
-    "report": Depends(("classify", "rank"), ("domain", "labels", "report", "seed")),
+    "rank": Depends(("embed",), ("catalog", "rank", "seed")),
+    "report": Depends(("classify", "rank"), ("domain", "catalog", "labels", "report", "seed"), ("tables",)),
 }
 
 # Files that a step makes, as names of RunFolder's properties: removed before it is done under another key, so that no
@@ -112,11 +116,13 @@ DEPENDS: dict[str, Depends] = {
 FILES: dict[str, tuple[str, ...]] = {
     "prepare": ("catalog", "quarantine", "store"),
     "pretrain": ("checkpoints", "pretraining", "encoder"),
-    "embed": ("embeddings",),
+    "embed": ("embeddings", "starts"),
     "classify": ("heads", "predictions", "metrics"),
     "rank": ("anomalies", "anomalies_parquet"),
     "report": ("projection", "report"),
 }
+
+AS_RUN = "# As run: paths are absolute, and every default is written out."
 
 # Why a step has nothing to do under a recipe.
 NEEDLESS: dict[str, Callable[[Recipe], str | None]] = {
@@ -160,11 +166,16 @@ def states(recipe: Recipe, run: RunFolder, inputs: Mapping[str, Mapping[str, str
             found[name] = State(None, False, None, needless, before)
             continue
         files = {key: value for kind in depends.inputs for key, value in inputs[kind].items()}
-        key = step_key({part: parts[part] for part in depends.recipe}, known, files)
+        key = step_key({part: _part(parts, part) for part in depends.recipe}, known, files)
         done = needless is None and run.is_done(name, key)
         token = key if needless else (record.get("content") or record["made"]) if done else None
         found[name] = State(key, done, token, needless, before)
     return found
+
+
+def _part(recipe: Mapping[str, Any], name: str) -> Any:
+    section, _, key = name.partition(".")
+    return recipe[section][key] if key else recipe[section]
 
 
 def input_fingerprints(recipe: Recipe) -> dict[str, dict[str, str]]:
@@ -189,15 +200,14 @@ def run_steps(context: Context, names: Sequence[str], force: bool = False) -> di
             inputs = input_fingerprints(recipe)
         except OSError as error:
             raise StepError(next(iter(names)), describe(error)) from error
-        write_text(
-            run.recipe, f"# As run: paths are absolute, and every default is written out.\n{dump_recipe(recipe)}"
-        )
-        run.update(seed=recipe.seed, inputs=inputs, **environment())
         outcome: dict[str, str] = {}
         for name in [step for step in DEPENDS if step in names]:
             found = states(recipe, run, inputs)
             state = found[name]
-            _demand_earlier(run, name, found)
+            _demand_earlier(run, name, name, found)
+            if not outcome:
+                write_text(run.recipe, f"{AS_RUN}\n{dump_recipe(recipe)}")
+                run.update(seed=recipe.seed, inputs=inputs, **environment())
             if state.needless:
                 _remove_files(run, name)
                 run.invalidate(name)
@@ -236,13 +246,13 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}; run the same command with --debug to see where"
 
 
-def _demand_earlier(run: RunFolder, name: str, found: Mapping[str, State]) -> None:
+def _demand_earlier(run: RunFolder, wanted: str, name: str, found: Mapping[str, State]) -> None:
     for earlier in DEPENDS[name].after:
-        _demand_earlier(run, earlier, found)
+        _demand_earlier(run, wanted, earlier, found)
         if found[earlier].token is None:
             what = "is outdated" if found[earlier].before == "finished" else "has not been done"
             remedy = f"`domainssl {earlier} RECIPE --out {run.folder}` does it, `domainssl run` all that is missing"
-            raise StepError(name, f"the step {earlier} before it {what} under this recipe; {remedy}")
+            raise StepError(wanted, f"the step {earlier} before it {what} under this recipe; {remedy}")
 
 
 def _do(context: Context, name: str, key: str, force: bool) -> None:

@@ -33,7 +33,7 @@ columns = { id = "objid", file = "file" }
 bands = ["g", "r", "z"]
 """
 
-SECTION_OF = {
+SECTION_OF: dict[tuple[str, ...], str] = {
     (): "",
     ("catalog", "*"): "catalog.0.",
     ("catalog", "*", "columns"): "catalog.0.columns.",
