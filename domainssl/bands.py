@@ -19,9 +19,12 @@ def rgb_mixing(bands: tuple[str, ...]) -> Float[np.ndarray, "c 3"]:
     red, green, blue map onto themselves; one band feeds all three; otherwise each channel is the mean of the bands
     blueward of 0.55 um (B), between (G) and redward of 0.7 um (R): ugriz gives B = (u + g)/2, G = r, R = (i + z)/2.
     Bands without a known wavelength keep the order in which they stand, taken as blue to red.
+    Raises ValueError for no band, or for one named twice.
     """
     count = len(bands)
     names = [band.lower() for band in bands]
+    if count == 0 or len(set(names)) < count:
+        raise ValueError(f"bands: {', '.join(bands) or 'none given'}; name at least one band, and each only once")
     if set(names) == {"red", "green", "blue"}:
         return np.array([[name == c for c in ("red", "green", "blue")] for name in names], dtype=np.float64)
     if count == 1:
