@@ -3,7 +3,7 @@
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
 from domainssl.embedding import read_parts
 from domainssl.evaluation.label_efficiency import label_efficiency
@@ -24,18 +24,18 @@ def run(context: Context) -> StepResult:
     ids, embedded, model = read_parts(folder.embeddings)
     predictions = pd.DataFrame({"object_id": ids})
     folder.heads.mkdir(parents=True, exist_ok=True)
-    # Labels that came with new rows of the table are read afresh: the catalog may be older than they are.
+    rows = objects.labelled_rows(tuple(recipe.labels))
+    train = objects.train[rows]
     for label in context.progress.track(tuple(recipe.labels), "classify"):
-        features = _features(context, objects, embedded)
         labels, classes = class_indices(objects, label)
         try:
             metrics += label_efficiency(
-                features,
-                labels,
+                _features(context, objects, embedded, rows),
+                labels[rows],
                 classes,
-                objects.train,
-                ~objects.train,
-                objects.frame["group"].to_numpy(str),
+                train,
+                ~train,
+                objects.frame["group"].to_numpy(str)[rows],
                 label=label,
                 labels_per_class=recipe.classify.labels_per_class,
                 draws=recipe.classify.draws,
@@ -72,20 +72,17 @@ def safe_name(label: str) -> str:
 
 
 def _features(
-    context: Context, objects: Objects, embedded: Float32[np.ndarray, "n d"]
-) -> dict[str, Float32[np.ndarray, "n d"]]:
-    """Features of every compared start in the order of the store; rows that a start did not embed are NaN."""
-    place = {object_id: row for row, object_id in enumerate(objects.store.object_ids)}
-    found: dict[str, Float32[np.ndarray, "n d"]] = {}
+    context: Context, objects: Objects, embedded: Float32[np.ndarray, "n d"], rows: Int64[np.ndarray, " m"]
+) -> dict[str, Float32[np.ndarray, "m d"]]:
+    """Features of the labelled rows by each start, in the order in which they are compared."""
+    wanted = objects.frame["object_id"].iloc[rows].tolist()
+    found: dict[str, Float32[np.ndarray, "m d"]] = {}
     for start in context.recipe.classify.starts:
         if start == "continued":
             if context.recipe.pretrain.epochs > 0:
-                found[start] = embedded
+                found[start] = embedded[rows]
             continue
         ids, features, _ = read_parts(context.run.starts / start)
-        full = np.full((len(place), features.shape[1]), np.nan, np.float32)
-        full[[place[object_id] for object_id in ids]] = features
-        found[start] = full
+        place = {object_id: row for row, object_id in enumerate(ids)}
+        found[start] = features[[place[object_id] for object_id in wanted]]
     return found
-
-
