@@ -69,7 +69,7 @@ def count_rows(entry: CatalogEntry, labels: tuple[str, ...]) -> int:
 
 
 def _steps(recipe: Recipe, out: Path) -> tuple[dict[str, str], dict[str, float | None]]:
-    if not out.exists():
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         fresh = {
             name: State(None, False, None, NEEDLESS[name](recipe) if name in NEEDLESS else None) for name in DEPENDS
         }

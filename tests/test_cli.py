@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -260,6 +261,7 @@ def test_dry_run_counts_and_estimates_and_writes_nothing(recipe: Path, capsys: p
     assert text.splitlines()[0] == "catalog survey: 2 rows"
     assert text.count("would be done; not measured yet") == len(STEPS)
     assert not out.exists()
+    out.mkdir()
 
     assert main([*command, "--json", "--set", "pretrain.epochs=0"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -312,6 +314,33 @@ def test_python_m_and_a_closed_pipe() -> None:
     )
     assert piped.stdout == done.stdout.splitlines(keepends=True)[0]
     assert piped.stderr == ""
+
+
+BARS = """
+from pipelines.progress import Lines
+progress = Lines()
+progress.note("embed: started")
+with progress.counter("embed", 10) as counter:
+    counter.show("loss 1.25")
+    counter.advance(4)
+for _ in progress.track(range(3), "read"):
+    pass
+"""
+
+
+def test_progress_is_bars_on_a_terminal() -> None:
+    parent, child = os.openpty()
+    done = subprocess.run([sys.executable, "-c", BARS], cwd=ROOT, stdout=subprocess.PIPE, stderr=child, check=True)
+    os.close(child)
+    shown = ""
+    with suppress(OSError):  # how Linux says that the other end is closed
+        while part := os.read(parent, 65536):
+            shown += part.decode()
+    os.close(parent)
+    assert done.stdout == b""
+    assert "embed: started" in shown
+    assert "0/10" in shown
+    assert "0/3" in shown
 
 
 def test_progress_goes_to_stderr_in_lines_where_it_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
