@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import termios
 import tomllib
 from contextlib import suppress
 from pathlib import Path
@@ -330,6 +331,7 @@ for _ in progress.track(range(3), "read"):
 
 def test_progress_is_bars_on_a_terminal() -> None:
     parent, child = os.openpty()
+    termios.tcsetwinsize(child, (24, 80))
     done = subprocess.run([sys.executable, "-c", BARS], cwd=ROOT, stdout=subprocess.PIPE, stderr=child, check=True)
     os.close(child)
     shown = ""
