@@ -1,5 +1,8 @@
 """Embeddings to a plane, for looking only: distances in it are not distances between objects."""
 
+import warnings
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
@@ -7,6 +10,8 @@ from jaxtyping import Float, Float32, Int64
 FEWEST_FOR_UMAP = 15
 COMPONENTS = 50
 ROWS_AT_ONCE = 50_000
+# Up to here all distances take seconds, less than it takes to compile UMAP's approximate search.
+EXACT_NEIGHBOURS_UP_TO = 20_000
 
 
 def project(
@@ -107,19 +112,36 @@ def _umap(
 ) -> Float32[np.ndarray, "n 2"]:
     from umap import UMAP
 
-    # One job: with a seed UMAP uses one in any case, and warns of having been asked for more.
-    model = UMAP(
-        n_components=2,
-        n_neighbors=min(neighbours, len(fitted) - 1),
-        init="pca",
-        random_state=seed,
-        transform_seed=seed,
-        n_jobs=1,
-    )
-    plane = np.empty((len(components), 2), np.float32)
-    plane[fitted] = model.fit_transform(components[fitted])
+    nearest = min(neighbours, len(fitted) - 1)
     others = np.setdiff1d(np.arange(len(components)), fitted, assume_unique=True)
+    known: tuple[Any, ...] = (None, None, None)
+    if not others.size and len(fitted) <= EXACT_NEIGHBOURS_UP_TO:
+        known = _exact_neighbours(components, nearest)
+    with warnings.catch_warnings():
+        # Rows are placed later only where UMAP searches by itself.
+        warnings.filterwarnings("ignore", r"precomputed_knn\[2\] .* is not an NNDescent object", UserWarning)
+        # One job: with a seed UMAP uses one in any case, and warns of having been asked for more.
+        model = UMAP(
+            n_components=2,
+            n_neighbors=nearest,
+            init="pca",
+            precomputed_knn=known,
+            random_state=seed,
+            transform_seed=seed,
+            n_jobs=1,
+        )
+        plane = np.empty((len(components), 2), np.float32)
+        plane[fitted] = model.fit_transform(components[fitted])
     for start in range(0, len(others), ROWS_AT_ONCE):
         rows = others[start : start + ROWS_AT_ONCE]
         plane[rows] = model.transform(components[rows])
     return plane
+
+
+def _exact_neighbours(components: Float32[np.ndarray, "n p"], nearest: int) -> tuple[Any, ...]:
+    """Row numbers, distances and no search index, as UMAP takes them; the first neighbour of a row is itself or its equal."""
+    from sklearn.neighbors import NearestNeighbors
+
+    search = NearestNeighbors(n_neighbors=nearest, algorithm="brute", n_jobs=1).fit(components)
+    distances, rows = search.kneighbors(components)
+    return rows, distances.astype(np.float32), None

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports.projection import _landmark_rows, project
+from reports.projection import EXACT_NEIGHBOURS_UP_TO, _landmark_rows, project
 
 
 def clusters(n: int, width: int = 32, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -83,6 +83,14 @@ def test_small_and_narrow_embeddings_give_a_finite_map(n: int, width: int) -> No
 def test_rows_that_are_all_alike_are_zeros() -> None:
     rows = np.outer(np.linspace(0.1, 9, 30), [1, 2, 3, 4]).astype(np.float32)
     np.testing.assert_array_equal(project(rows, seed=0), np.zeros((30, 2)))
+
+
+@pytest.mark.slow
+def test_more_rows_than_exact_neighbours_serve_are_still_repeatable() -> None:
+    rows, which = clusters(EXACT_NEIGHBOURS_UP_TO + 1, width=8)
+    plane = project(rows, seed=0)
+    assert neighbour_purity(plane[:500], which[:500]) > 0.95
+    np.testing.assert_array_equal(plane, project(rows, seed=0))
 
 
 def test_zero_rows_and_repeated_rows_are_placed() -> None:
