@@ -139,7 +139,7 @@ def _umap(
 
 
 def _exact_neighbours(components: Float32[np.ndarray, "n p"], nearest: int) -> tuple[Any, ...]:
-    """Row numbers, distances and no search index, as UMAP takes them; the first neighbour of a row is itself or its equal."""
+    """Row numbers, distances and no search index, as UMAP takes them; a row comes first among its own neighbours."""
     from sklearn.neighbors import NearestNeighbors
 
     search = NearestNeighbors(n_neighbors=nearest, algorithm="brute", n_jobs=1).fit(components)
