@@ -24,6 +24,7 @@ HOSTILE = [
     "<img src=x onerror=alert(1)>",
     "</script><script>alert(2)</script>",
     '"><svg onload=alert(3)>',
+    "</script x",
     "<!-- <script>",
     "$title ${x}",
     "a & b",
@@ -298,3 +299,10 @@ def test_any_column_keeps_its_length_and_counts(values: list[Any]) -> None:
     if column["kind"] == "categorical":
         assert sum(column["counts"]) + column["unknown"] == len(values)
     json.loads(payload.script_json(column))
+
+
+@given(st.text(alphabet="</script>!- &x"))
+def test_json_in_a_script_element_holds_no_markup(text: str) -> None:
+    encoded = payload.script_json({text: text})
+    assert not set("<>&") & set(encoded)
+    assert json.loads(encoded) == {text: text}
