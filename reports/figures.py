@@ -197,7 +197,9 @@ def _svg(figure: Figure, name: str, title: str) -> str:
         text_artist.set_text(text_artist.get_text().encode("utf-8", "replace").decode("utf-8"))
     with warnings.catch_warnings():
         # The page's fonts draw the text; matplotlib's are only measured, and may lack a script.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font|Matplotlib currently does not support", UserWarning)
+        warnings.filterwarnings(
+            "ignore", "Glyph .* missing from font|Matplotlib currently does not support", UserWarning
+        )
         figure.savefig(file, format="svg", transparent=True, metadata=undated)
     text = file.getvalue()
     body = re.sub(r"\s*<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
