@@ -39,10 +39,7 @@ def rgb_mixing(bands: tuple[str, ...]) -> Float[np.ndarray, "c 3"]:
     else:
         groups = []
     if not groups or any(len(group) == 0 for group in groups):  # an empty channel: share the bands out by rank
-        if count == 2:
-            groups = [order[1:], order, order[:1]]
-        else:
-            groups = list(np.array_split(order[::-1], 3))
+        groups = [order[1:], order, order[:1]] if count == 2 else list(np.array_split(order[::-1], 3))
     mixing = np.zeros((count, 3))
     for channel, group in enumerate(groups):
         mixing[group, channel] = 1 / len(group)

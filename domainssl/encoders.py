@@ -15,8 +15,9 @@ import numpy as np
 import timm
 import torch
 from jaxtyping import Float
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
 from domainssl.bands import rgb_mixing
@@ -83,13 +84,18 @@ class TimmEncoder(nn.Module):
 
     input: InputSpec
     width: int
+    network: Any  # an nn.Module with timm's methods
+    _scale: Tensor
+    _mean: Tensor
+    _std: Tensor
 
     def __init__(self, name: str, network: nn.Module, spec: InputSpec) -> None:
         super().__init__()
         self.name = name
         self.network = network
         self.input = spec
-        self.width = int(network.num_features)
+        # Some networks (MobileNet V3) have one more layer between the last feature map and the classifier.
+        self.width = int(getattr(self.network, "head_hidden_size", None) or self.network.num_features)
         for key in ("scale", "mean", "std"):
             self.register_buffer(f"_{key}", torch.tensor(getattr(spec, key)).view(1, -1, 1, 1), persistent=False)
 
@@ -134,16 +140,20 @@ def create_encoder(
 
     `sample` holds source values of some training images; for linear images (`sky_sigma` given, source units a band)
     the asinh stretch softens at one sky sigma, and each band's range is laid on the range a photograph has.
-    Raises ValueError for an unknown name, for weights that cannot be had, and for a file of other bands or preparation.
+    Raises ValueError for an unknown name, for weights that cannot be had, for a file of another network, other bands,
+    size or preparation, and where the network does not take this size.
     """
     if weights.endswith(".safetensors"):
         encoder = load_encoder(Path(weights))
         encoder.input.check(bands, preparation)
+        for what, wanted, found in (("name", name, encoder.name), ("size", size, encoder.input.size)):
+            if wanted != found:
+                raise ValueError(f"encoder.{what} is {wanted}, {Path(weights).name} has {found}; set encoder.{what} so")
         return encoder
     if not timm.is_model(name):
         raise ValueError(f"encoder.name: timm has no model {name!r}; timm.list_models() lists them")
     if weights == "none":
-        network = _random_network(name, len(bands), seed)
+        network: Any = _random_network(name, len(bands), seed)
     elif weights == "imagenet":
         network = imagenet_network(name)
         adapt_stem(network, rgb_mixing(bands))
@@ -151,7 +161,9 @@ def create_encoder(
         raise ValueError(f"encoder.weights: {weights!r} is none of imagenet, none, or a .safetensors file")
     spec = _measured_input(network, bands, size, sample, sky_sigma, preparation)
     network.reset_classifier(0)
-    return TimmEncoder(name, network, spec).eval()
+    encoder = TimmEncoder(name, network, spec).eval()
+    _check_size(encoder)
+    return encoder
 
 
 def imagenet_network(name: str) -> nn.Module:
@@ -161,8 +173,9 @@ def imagenet_network(name: str) -> nn.Module:
     """
     if name not in PACKAGED_IMAGENET:
         try:
-            return timm.create_model(name, pretrained=True)
-        except Exception as error:  # noqa: BLE001 - the hub's client raises a dozen unrelated types
+            fetched: nn.Module = timm.create_model(name, pretrained=True)
+            return fetched
+        except Exception as error:  # the hub's client raises a dozen unrelated types
             raise ValueError(
                 f"encoder.weights: the ImageNet weights of {name!r} could not be fetched from timm's hub "
                 f"({type(error).__name__}); connect to a network, choose {', '.join(PACKAGED_IMAGENET)}, "
@@ -197,18 +210,26 @@ def adapt_stem(network: nn.Module, mixing: Float[np.ndarray, "c 3"]) -> None:
     """Make an RGB network take `c` bands: each RGB input becomes the mean of bands that `mixing` gives, in place.
 
     Columns of `mixing` sum to 1, so that an image that is equal in all bands gives the RGB response exactly.
-    Where the network's mean and std differ between R, G and B they are folded into the weights and a bias.
+    Where the network's mean and std differ between R, G and B they are folded into the weights and a bias; the bias is
+    exact inside the frame, but where the first convolution reaches over the edge it also counts the padded zeros.
+    Raises ValueError for networks whose input passes through anything but one plain convolution.
     """
-    cfg = network.default_cfg  # type: ignore[union-attr]
+    cfg = _config(network)
     mean, std = np.array(cfg["mean"]), np.array(cfg["std"])
     if mixing.shape == (3, 3) and np.array_equal(mixing, np.eye(3)):
         return  # red, green, blue: the stem as it is, with per-channel mean and std
-    stem = network.get_submodule(_stem_name(network))
+    stem: Any = network.get_submodule(_stem_name(network))
+    if type(stem) not in (nn.Conv2d, Conv2dSame) or not isinstance(cfg["first_conv"], str):
+        # Weight-standardised convolutions would rescale what is folded in; two first layers would need two of these.
+        raise ValueError(
+            f"encoder.name: the first layer of {cfg.get('architecture')} is no plain convolution, so its ImageNet "
+            f"weights cannot take {len(mixing)} bands; choose {', '.join(PACKAGED_IMAGENET)} or a ResNet"
+        )
     rgb = stem.weight.detach().double()  # o 3 k k
     # The adapted network takes (x - mean(mean)) / mean(std) in every band.
     gain = torch.from_numpy(mixing * (std.mean() / std))  # c 3
     offset = torch.from_numpy((mean.mean() - mean) / std)  # 3
-    stem.weight = nn.Parameter(torch.einsum("orxy,cr->ocxy", rgb, gain).float())
+    stem.weight = nn.Parameter(torch.einsum("orxy,cr->ocxy", rgb, gain).float().contiguous())
     stem.in_channels = mixing.shape[0]
     shift = torch.einsum("orxy,r->o", rgb, offset).float()
     if torch.any(shift != 0):
@@ -223,32 +244,54 @@ def _measured_input(
     sky_sigma: Float[np.ndarray, " c"] | None,
     preparation: str,
 ) -> InputSpec:
-    cfg = network.default_cfg  # type: ignore[union-attr]
+    cfg = _config(network)
     count = len(bands)
+    photo_mean, photo_std = np.array(cfg["mean"]), np.array(cfg["std"])
+    if not np.array_equal(rgb_mixing(bands), np.eye(3)):  # adapt_stem has folded their differences into the weights
+        photo_mean, photo_std = np.full(count, photo_mean.mean()), np.full(count, photo_std.mean())
     if sky_sigma is None:
-        rgb = count == 3 and np.array_equal(rgb_mixing(bands), np.eye(3))
-        mean = tuple(cfg["mean"]) if rgb else (float(np.mean(cfg["mean"])),) * count
-        std = tuple(cfg["std"]) if rgb else (float(np.mean(cfg["std"])),) * count
-        return InputSpec(bands, size, "none", (1.0,) * count, mean, std, preparation)
+        return InputSpec(bands, size, "none", (1.0,) * count, _floats(photo_mean), _floats(photo_std), preparation)
     scale = torch.from_numpy(sky_sigma.astype(np.float32)).view(1, -1, 1, 1)
     stretched = torch.asinh(sample / scale).transpose(0, 1).flatten(1).double().numpy()
     low, high = np.quantile(stretched, [0.01, 0.998], axis=1)  # sky to bright cores
     # Photographs run from 0 to 1 before ImageNet's mean and std: lay each band's low..high on that range.
-    std = np.maximum(high - low, 1e-3) * np.mean(cfg["std"])
-    mean = low + np.maximum(high - low, 1e-3) * np.mean(cfg["mean"])
-    floats = [tuple(float(v) for v in values) for values in (sky_sigma, mean, std)]
-    return InputSpec(bands, size, "asinh", *floats, preparation)
+    extent = np.maximum(high - low, 1e-3)
+    mean, std = low + extent * photo_mean, extent * photo_std
+    return InputSpec(bands, size, "asinh", _floats(sky_sigma), _floats(mean), _floats(std), preparation)
+
+
+def _floats(values: Float[np.ndarray, " c"]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
+def _check_size(encoder: TimmEncoder) -> None:
+    size, count = encoder.input.size, len(encoder.input.bands)
+    try:
+        with torch.inference_mode():
+            features = encoder.pooled(torch.zeros(1, count, size, size))
+    except (AssertionError, RuntimeError) as error:  # transformers take one size only
+        raise ValueError(
+            f"encoder.size: {encoder.name} does not take {size} px ({str(error).splitlines()[0]}); "
+            f"choose {_config(encoder.network)['input_size'][-1]}, or another network"
+        ) from error
+    assert features.shape == (1, encoder.width), (features.shape, encoder.width)
 
 
 def _random_network(name: str, count: int, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # timm initialises from the global generator
         torch.manual_seed(seed)
-        return timm.create_model(name, pretrained=False, in_chans=count)
+        network: nn.Module = timm.create_model(name, pretrained=False, in_chans=count)
+        return network
 
 
 def _stem_name(network: nn.Module) -> str:
-    first = network.default_cfg["first_conv"]  # type: ignore[union-attr]
+    first = _config(network)["first_conv"]
     return str(first[0] if isinstance(first, (tuple, list)) else first)
+
+
+def _config(network: nn.Module) -> dict[str, Any]:
+    config: dict[str, Any] = network.default_cfg  # type: ignore[assignment]
+    return config
 
 
 def save_encoder(encoder: TimmEncoder, path: Path, provenance: dict[str, Any]) -> None:
@@ -266,16 +309,21 @@ def load_encoder(path: Path) -> TimmEncoder:
     """Read an encoder that `save_encoder` wrote; ValueError where the file is absent or of another kind."""
     if not path.is_file():
         raise ValueError(f"no encoder file {path.name}; run the pretrain step, or name an existing .safetensors file")
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is damaged ({error}); give the encoder.safetensors of a run") from error
     if metadata.get("format") != "domainssl.encoder.1":
         raise ValueError(f"{path.name} is no encoder of domainssl; give the encoder.safetensors of a run")
-    fields = json.loads(metadata["input"])
-    spec = InputSpec(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+    fields: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(metadata["input"]).items()
+    }
+    spec = InputSpec(**fields)
     network = timm.create_model(metadata["name"], pretrained=False, in_chans=len(spec.bands), num_classes=0)
     stem = _stem_name(network)
-    if f"{stem}.bias" in state and network.get_submodule(stem).bias is None:
+    if f"{stem}.bias" in state and network.get_submodule(stem).bias is None:  # adapt_stem gave it one
         network.get_submodule(stem).bias = nn.Parameter(torch.empty_like(state[f"{stem}.bias"]))
     network.load_state_dict(state)
     return TimmEncoder(metadata["name"], network, spec).eval()

@@ -25,7 +25,7 @@ def test_the_order_of_bands_does_not_matter_and_red_is_never_blueward_of_blue(na
     mixing = rgb_mixing(bands)
     ordered = tuple(sorted(bands, key=lambda name: (WAVELENGTH_UM[name], bands.index(name))))
     np.testing.assert_array_equal(mixing[[bands.index(name) for name in ordered]], rgb_mixing(ordered))
-    if not {"red", "green", "blue"} == set(bands):
+    if {"red", "green", "blue"} != set(bands):
         red, green, blue = np.array([WAVELENGTH_UM[name] for name in bands]) @ mixing
         assert red >= green >= blue
 
