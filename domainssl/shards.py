@@ -67,6 +67,7 @@ def write_shard(
 
     `refused` has the columns object_id, reason, detail. An empty shard is legal: all its rows were refused.
     """
+    (folder / f"shard-{number:05d}.parquet").unlink(missing_ok=True)  # no old index beside new pixels
     path = folder / f"shard-{number:05d}.npy"
     temporary = path.with_suffix(".npy.part")
     with temporary.open("wb") as file:

@@ -41,13 +41,13 @@ class Store:
         layout = read_layout(folder)
         self.bands, self.size, self.radiometry = layout.bands, layout.size, layout.radiometry
         self.preparation = layout.preparation
-        indices = [pd.read_parquet(path) for path in sorted(folder.glob("shard-*.parquet"))]
         self._shards: list[np.ndarray] = []
         shard_of, offset_of, kept = [], [], []
-        for number, index in enumerate(indices):
+        for number, path in enumerate(sorted(folder.glob("shard-*.parquet"))):
+            index = pd.read_parquet(path)
             accepted = index[index["offset"] >= 0]
-            path = folder / f"shard-{number:05d}.npy"
-            self._shards.append(np.load(path, mmap_mode="r") if len(accepted) else np.empty(0, np.float16))
+            pixels = path.with_suffix(".npy")
+            self._shards.append(np.load(pixels, mmap_mode="r") if len(accepted) else np.empty(0, np.float16))
             shard_of.append(np.full(len(accepted), number))
             offset_of.append(accepted["offset"].to_numpy())
             kept.append(accepted)

@@ -112,7 +112,7 @@ def test_weights_that_are_not_the_known_file_are_refused(monkeypatch):
     with pytest.raises(ValueError, match=remedy):
         encoder_for(RGB, "imagenet", LITE0)
     monkeypatch.setitem(PACKAGED_IMAGENET, LITE0, replace(source, file="models/gone.pth"))
-    with pytest.raises(ValueError, match="gone.pth is absent"):
+    with pytest.raises(ValueError, match=r"gone.pth is absent"):
         imagenet_network(LITE0)
 
 
@@ -148,7 +148,7 @@ def test_timm_itself_refuses_networks_that_have_no_weights():
 def test_unknown_names_and_weights():
     with pytest.raises(ValueError, match=r"timm has no model 'resnet_18'; timm.list_models\(\) lists them"):
         encoder_for(RGB, "imagenet", "resnet_18")
-    with pytest.raises(ValueError, match="'best' is none of imagenet, none, or a .safetensors file"):
+    with pytest.raises(ValueError, match=r"'best' is none of imagenet, none, or a .safetensors file"):
         encoder_for(RGB, "best")
 
 
@@ -284,8 +284,14 @@ def test_other_bands_or_another_preparation_are_refused():
 
 @pytest.mark.parametrize(
     ("name", "bands"),
-    [("test_efficientnet", ("r",)), ("test_efficientnet", UGRIZ), ("test_resnet", RGB), ("test_byobnet", UGRIZ)]
-    + [("test_convnext", UGRIZ), ("test_mambaout", ("r",))],
+    [
+        ("test_efficientnet", ("r",)),
+        ("test_efficientnet", UGRIZ),
+        ("test_resnet", RGB),
+        ("test_byobnet", UGRIZ),
+        ("test_convnext", UGRIZ),
+        ("test_mambaout", ("r",)),
+    ],
 )
 def test_a_saved_encoder_gives_the_same_bits(tmp_path, monkeypatch, name, bands):
     monkeypatch.setattr(encoders, "imagenet_network", randomised)
@@ -327,18 +333,18 @@ def test_a_file_as_a_start_must_fit_the_recipe(tmp_path):
 
 
 def test_files_that_are_no_encoder(tmp_path):
-    with pytest.raises(ValueError, match="no encoder file absent.safetensors; run the pretrain step"):
+    with pytest.raises(ValueError, match=r"no encoder file absent.safetensors; run the pretrain step"):
         load_encoder(tmp_path / "absent.safetensors")
     (tmp_path / "text.safetensors").write_text("not a network at all, but long enough to hold a header")
-    with pytest.raises(ValueError, match="text.safetensors is damaged"):
+    with pytest.raises(ValueError, match=r"text.safetensors is damaged"):
         load_encoder(tmp_path / "text.safetensors")
     save_file({"w": torch.zeros(1)}, tmp_path / "other.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match="other.safetensors is no encoder of domainssl"):
+    with pytest.raises(ValueError, match=r"other.safetensors is no encoder of domainssl"):
         load_encoder(tmp_path / "other.safetensors")
     whole = tmp_path / "whole.safetensors"
     save_encoder(encoder_for(("g",)), whole, {})
     (tmp_path / "half.safetensors").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    with pytest.raises(ValueError, match="half.safetensors is damaged"):
+    with pytest.raises(ValueError, match=r"half.safetensors is damaged"):
         load_encoder(tmp_path / "half.safetensors")
 
 
