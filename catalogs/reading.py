@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -34,6 +34,7 @@ class Refusal:
     detail: str
 
 
+@runtime_checkable
 class Reader(Protocol):
     """Turns rows of a catalog into cutouts, in order, one answer a row; never raises for a bad file.
 

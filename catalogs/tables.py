@@ -78,10 +78,10 @@ def read_catalog(source: CatalogSource, label_columns: tuple[str, ...]) -> pd.Da
 
     Columns: object_id (str, unique), paths (tuple of absolute paths: one, or one a band; () where the table names
     none), group (str; the object_id where unknown), split ("train", "test" or ""; validation counts as train), ra and
-    dec (float64, degrees), redshift (float64, NaN also below -1), catalog (its name), each label (str, None where
-    missing), `ebv` and `psf_fwhm_px:BAND` (float32) where the table has them. NaN is unknown. The table's other columns
-    follow as they are, except those of the same names and those whose cells are arrays. Whether the files exist is
-    left to the readers.
+    dec (float64, degrees), redshift (float64, NaN also below -1), catalog (its name), each label that the table has
+    (str, None where missing), `ebv` and `psf_fwhm_px:BAND` (float32) where the table has them. NaN is unknown. The
+    table's other columns follow as they are, except those of the same names and those whose cells are arrays. Whether
+    the files exist is left to the readers.
 
     Raises FileNotFoundError for a missing table or folder; ValueError for an empty table, a folder without readable
     files, a missing column, ids that are missing, double or floating-point, a split that is neither, and coordinates
@@ -103,14 +103,18 @@ def read_catalog(source: CatalogSource, label_columns: tuple[str, ...]) -> pd.Da
     return _Canonical(source, table).frame(label_columns)
 
 
-def combine(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def combine(frames: Sequence[pd.DataFrame], label_columns: tuple[str, ...] = ()) -> pd.DataFrame:
     """Several catalogs as one, rows in order; a column that a catalog lacks is NaN there (None for text).
 
-    Raises ValueError where no frame is given, or where an object_id stands in two catalogs.
+    A label may stand in one catalog only: a survey without labels beside a small labelled table.
+    Raises ValueError where no frame is given, where none has a label column, or where an object_id stands in two.
     """
     if not frames:
         raise ValueError("no catalog; a recipe names at least one")
     both = pd.concat(frames, ignore_index=True)
+    for label in label_columns:
+        if label not in both.columns:
+            raise ValueError(missing_column(label, f"labels.{label}", [c for c in both.columns if c not in CANONICAL]))
     doubles = both.loc[both["object_id"].duplicated(keep=False)]
     if len(doubles):
         example = doubles["object_id"].iloc[0]
@@ -148,7 +152,9 @@ class _Canonical:
             "catalog": pd.Series([self.source.name] * len(ids), dtype=object),
         }
         for label in label_columns:
-            columns[label] = pd.Series(texts(self.table[self.existing(label, f"labels.{label}")]), dtype=object)
+            if label in self.table.columns:
+                self.used.add(label)
+                columns[label] = pd.Series(texts(self.table[label]), dtype=object)
         if (ebv := self.column("ebv")) is not None:
             columns["ebv"] = self.numbers(ebv, "ebv").astype(np.float32)
         if (psf := self.source.columns.psf_fwhm_px) is not None:
@@ -331,7 +337,7 @@ def missing_column(name: str, key: str, columns: Iterable[str]) -> str:
     names = [str(column) for column in columns]
     lower = {column.lower(): column for column in names}
     close = difflib.get_close_matches(name.lower(), lower, n=1)
-    hint = f"; did you mean {lower[close[0]]!r}?" if close else ";"
+    hint = f"; did you mean {lower[close[0]]!r}?" if close else "."
     shown = ", ".join(names[:40]) + (f" and {len(names) - 40} more" if len(names) > 40 else "")
     return f"{key}: the table has no column {name!r}{hint} It has: {shown}"
 

@@ -70,7 +70,11 @@ def write_part(
     part = path.with_suffix(".parquet.part")
     # Byte-stream-split with zstd is the smallest for float16 vectors; dictionaries only cost.
     pq.write_table(
-        table, part, compression="zstd", use_dictionary=False, column_encoding={"embedding.list.element": "BYTE_STREAM_SPLIT"}
+        table,
+        part,
+        compression="zstd",
+        use_dictionary=False,
+        column_encoding={"embedding.list.element": "BYTE_STREAM_SPLIT"},
     )
     part.replace(path)
 

@@ -35,7 +35,7 @@ CANDIDATES = (Precision("float32", True), Precision("float32", False), Precision
 CLEARLY_FASTER = 1.3  # another choice changes the numbers in their last digits: only for a gain beyond noise
 
 
-def time_training_step(encoder: TimmEncoder, batch: int = 32, repeats: int = 3) -> dict[Precision, float]:
+def time_training_step(encoder: TimmEncoder, batch: int = 16, repeats: int = 3) -> dict[Precision, float]:
     """Seconds (median of `repeats`, after one warm-up) of a forward and backward pass in each candidate format."""
     device = next(encoder.parameters()).device.type
     size, bands = encoder.input.size, len(encoder.input.bands)

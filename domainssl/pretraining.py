@@ -23,7 +23,7 @@ from domainssl.precision import Precision
 from domainssl.store import Batch, Store
 from domainssl.views.operation import Policy, apply_policy
 
-MONITORED = 512  # images whose representation is looked at after each epoch
+MONITORED = 256  # images whose representation is looked at after each epoch
 ORDER, VIEWS, MONITOR = 0, 1, 2  # streams of random numbers
 
 

@@ -1,12 +1,11 @@
 """Few-label heads: what each start is worth at each number of labels, and predictions by the run's own encoder."""
 
-
 import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Int64
 
 from domainssl.embedding import read_parts
-from domainssl.evaluation.label_efficiency import label_efficiency
+from domainssl.evaluation.label_efficiency import MetricRow, label_efficiency
 from domainssl.heads.linear import fit_linear, standardisation
 from pipelines.atomic import atomic_write, write_json
 from pipelines.objects import Objects
@@ -20,7 +19,7 @@ def run(context: Context) -> StepResult:
     """
     recipe, folder = context.recipe, context.run
     objects = Objects(context)
-    metrics: list[dict[str, object]] = []
+    metrics: list[MetricRow] = []
     ids, embedded, model = read_parts(folder.embeddings)
     predictions = pd.DataFrame({"object_id": ids})
     folder.heads.mkdir(parents=True, exist_ok=True)

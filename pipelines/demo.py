@@ -50,7 +50,8 @@ def run_demo(domain: str, out: Path, count: int | None, workers: int, device: st
 
     number = count or GALAXY_COUNT
     survey, recipe = out / "survey", out / "recipe.toml"
-    if not (survey / "labels.csv").is_file():
+    run = RunFolder.open(out / "run", create=True)
+    if count_rows(survey / "labels.csv") != number:
         with progress.counter("simulating galaxies", number) as counter:
             told = 0
 
@@ -61,6 +62,10 @@ def run_demo(domain: str, out: Path, count: int | None, workers: int, device: st
 
             write_galaxies(survey, number, seed=0, workers=workers, progress=show)
     recipe.write_text(GALAXIES)
-    run = RunFolder.open(out / "run", create=True)
     run_steps(Context(load_recipe(recipe), run, workers, device, progress), tuple(DEPENDS))
     return run.report
+
+
+def count_rows(table: Path) -> int:
+    """Rows of a CSV table without its header; 0 where there is none."""
+    return len(table.read_text().splitlines()) - 1 if table.is_file() else 0

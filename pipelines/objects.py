@@ -31,6 +31,13 @@ class Objects:
         """The half that learning may see."""
         return (self.frame["half"] == "train").to_numpy(bool)
 
+    @property
+    def simulated(self) -> bool:
+        """Whether the catalog says of any object that it is simulated (a column of that name)."""
+        if "simulated" not in self.frame:
+            return False
+        return bool(self.frame["simulated"].astype(str).str.lower().isin(["true", "1"]).any())
+
     def pretraining_rows(self) -> Int64[np.ndarray, " n"]:
         """Rows that pretraining sees: of the training half, or of both where the recipe is transductive."""
         seen = self.used_for("pretrain") & (self.train | self._transductive)

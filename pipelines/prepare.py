@@ -46,7 +46,8 @@ def run(context: Context) -> StepResult:
     Raises ValueError where no image at all could be read, naming the reasons.
     """
     recipe, folder = context.recipe, context.run.store
-    frame = combine([read_catalog(source(entry), tuple(recipe.labels)) for entry in recipe.catalog])
+    labels = tuple(recipe.labels)
+    frame = combine([read_catalog(source(entry), labels) for entry in recipe.catalog], labels)
     _check_labels(recipe, frame)
     frame["half"] = assign_halves(frame)
     whites = {entry.name: entry.white for entry in recipe.catalog}
@@ -221,14 +222,14 @@ def _radiometry(recipe: Recipe, frame: pd.DataFrame, whites: dict[str, float | N
 
 def _check_labels(recipe: Recipe, frame: pd.DataFrame) -> None:
     for name in recipe.labels:
-        if name not in frame.columns or frame[name].isna().all():
+        if frame[name].isna().all():
             raise ValueError(f"labels.{name}: no row has a value in this column; name a column that holds labels")
 
 
 def _content(folder: Path, frame: pd.DataFrame, recipe: Recipe) -> str:
-    """A hash of the stored pixels and of what later steps read of each object, labels left out."""
+    """A hash of the stored pixels, their nuisance and what later steps read of each object, labels left out."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("shard-*.npy")):
+    for path in sorted(folder.glob("shard-*")):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     uses = {entry.name: entry.use for entry in recipe.catalog}

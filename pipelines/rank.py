@@ -27,13 +27,16 @@ def run(context: Context) -> StepResult:
         name: DETECTORS[name](embedded[rows], context.recipe.rank.neighbours) for name in context.recipe.rank.detectors
     }
     score = scores[context.recipe.rank.detectors[0]]
-    frame = pd.DataFrame({"object_id": np.array(ids)[rows], "score": score, **scores})
+    frame = pd.DataFrame({"object_id": np.array(ids)[rows], "score": score}).assign(**scores)
     frame["flags"] = flags(objects.store, rows)
     columns = objects.frame.iloc[rows]
-    frame["links"] = [
-        sky_links(ra, dec) if np.isfinite(ra) and np.isfinite(dec) else {}
-        for ra, dec in zip(columns["ra"].to_numpy(float), columns["dec"].to_numpy(float), strict=True)
-    ]
+    frame["links"] = pd.Series(
+        [
+            {} if objects.simulated else sky_links(ra, dec)  # no viewer shows a simulated place
+            for ra, dec in zip(columns["ra"].to_numpy(float), columns["dec"].to_numpy(float), strict=True)
+        ],
+        dtype=object,
+    )
     frame = frame.sort_values(["score", "object_id"], ascending=[False, True], ignore_index=True)
     frame.insert(0, "rank", np.arange(1, len(frame) + 1))
     write_anomalies(frame, context.run.folder)

@@ -2,14 +2,16 @@
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float64, Int64, UInt8
 
 from catalogs.quarantine import read_quarantine, summary
 from domainssl.embedding import read_parts
+from domainssl.store import Store
 from domainssl.views.affine_crop import whole_frame
 from pipelines.domains import DOMAINS
 from pipelines.objects import Objects
@@ -62,18 +64,31 @@ def run(context: Context) -> StepResult:
     return StepResult((folder.report, folder.projection), {"anomalies": len(anomalies)})
 
 
-def pictures(
-    objects: Objects, rows: Int64[np.ndarray, " n"], side: int, domain: str
-) -> UInt8[np.ndarray, "n s s 3"]:
+def pictures(objects: Objects, rows: Int64[np.ndarray, " n"], side: int, domain: str) -> UInt8[np.ndarray, "n s s 3"]:
     """Pictures of these rows as the domain renders them, `side` pixels."""
     store = objects.store
-    scale = np.median(store.nuisance["sky_sigma"], axis=0).astype(float) if store.radiometry == "linear" else None
+    scale = white_balance(store) if store.radiometry == "linear" else None
     shrink, unused = whole_frame(side), _no_draws()
     parts = []
     for start in range(0, len(rows), BATCH):
         images = shrink(store.batch(rows[start : start + BATCH]), unused).images.numpy()
         parts.append(DOMAINS[domain].render(images, store.bands, scale))
     return np.concatenate(parts) if parts else np.empty((0, side, side, 3), np.uint8)
+
+
+def white_balance(store: Store) -> Float64[np.ndarray, " c"]:
+    """The flux a band that is shown alike: the bright pixels' typical colour becomes white, noise stays near 1.
+
+    The median sky sigma a band times the band's bright level (99.5 % of pixels, in sigmas) over the bands' mean level;
+    at least half a sky sigma, so that a shallow band shows no more than twice its noise.
+    """
+    rows = np.linspace(0, len(store) - 1, min(len(store), 256)).astype(np.int64)
+    sigma = np.median(store.nuisance["sky_sigma"], axis=0).astype(np.float64)
+    images = store.batch(rows).images.numpy() / sigma[:, None, None]
+    bright = np.quantile(np.moveaxis(images, 1, 0).reshape(len(sigma), -1), 0.995, axis=1)
+    level = np.maximum(bright, 1.0)
+    balance: Float64[np.ndarray, " c"] = sigma * np.clip(level / np.exp(np.log(level).mean()), 0.5, None)
+    return balance
 
 
 def map_columns(
@@ -98,8 +113,7 @@ def map_columns(
 def notices(objects: Objects, domain: str, transductive: bool) -> list[str]:
     """Sentences that nobody may overlook."""
     said = []
-    frame = objects.frame
-    if "simulated" in frame and frame["simulated"].astype(str).str.lower().isin(["true", "1"]).any():
+    if objects.simulated:
         said.append("These galaxies are simulated; nothing here measures performance on real sky.")
     if domain == "chest_xrays":
         said.append(
@@ -129,7 +143,7 @@ def findings(
             f"No collapse was seen in {len(training)} epochs: the features' effective rank is "
             f"{last['rankme']:.0f} (RankMe), {last['rankme_centred']:.0f} after centring."
         )
-    if "truth" in objects.frame and len(anomalies) >= 10:
+    if objects.simulated and "truth" in objects.frame:
         said.append(_rare_sentence(anomalies, objects.frame))
     return said
 
@@ -166,12 +180,12 @@ def provenance(manifest: dict[str, Any], recipe: dict[str, Any]) -> dict[str, An
         entry.pop("images", None)
     if recipe["encoder"]["weights"].endswith(".safetensors"):
         recipe["encoder"]["weights"] = "a .safetensors file"
-    kept = {name: manifest[name] for name in ("versions", "precision", "seed") if name in manifest}
+    kept: dict[str, Any] = {name: manifest[name] for name in ("versions", "precision", "seed") if name in manifest}
     steps = {name: record.get("seconds") for name, record in manifest.get("steps", {}).items()}
     return {**kept, "seconds a step": steps, "recipe": recipe}
 
 
-def _anomaly(row: dict[str, Any]) -> dict[str, Any]:
+def _anomaly(row: Mapping[Any, Any]) -> dict[str, Any]:
     flags = [flag for flag in str(row.get("flags") or "").split(";") if flag]
     urls = [url for url in str(row.get("links") or "").split() if url]
     links = {url.split("/")[2].removeprefix("www."): url for url in urls}
@@ -196,5 +210,3 @@ def _no_draws() -> Any:
     import torch
 
     return torch.Generator()  # whole_frame draws nothing that shows
-
-

@@ -206,8 +206,12 @@ def test_errors_name_the_remedy(columns: dict[str, Any], options: dict[str, Any]
 
 def test_labels_that_are_missing_or_canonical(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", {"file": ["a"], "label": ["x"]})
+    frame = read(path, ("labell",))
+    assert "labell" not in frame
     with pytest.raises(ValueError, match=r"labels.labell: .* did you mean 'label'"):
-        read(path, ("labell",))
+        combine([frame], ("labell",))
+    survey = read(write(tmp_path / "survey.csv", {"file": ["b"]}), ("label",))
+    assert list(combine([read(path, ("label",)), survey], ("label",))["label"]) == ["x", None]
     with pytest.raises(ValueError, match="label 'redshift' has the name of a canonical column"):
         read(path, ("redshift",))
 

@@ -36,7 +36,7 @@ class SimCLR(Method):
         images = torch.cat([first.images, second.images])  # 2b c h w: one pass, one set of projector statistics
         features = self.encoder.pooled(images).float()
         projections = self.projector(features)
-        loss = nt_xent(*projections.chunk(2), temperature=self.temperature)
+        loss = nt_xent(projections[: len(first.images)], projections[len(first.images) :], self.temperature)
         return Step({"model": loss}, monitor=features.detach())
 
     def players(self) -> dict[str, list[ParamGroup]]:
@@ -54,9 +54,7 @@ class SimCLR(Method):
         return self.encoder
 
 
-def nt_xent(
-    first: Float[Tensor, "b p"], second: Float[Tensor, "b p"], temperature: float
-) -> Float[Tensor, ""]:
+def nt_xent(first: Float[Tensor, "b p"], second: Float[Tensor, "b p"], temperature: float) -> Float[Tensor, ""]:
     """NT-Xent, the mean over (i, i+N) and (i+N, i) of -log softmax of the cosine similarities over all others.
 
     Always in float32: at small temperatures half precision loses the loss itself. Needs b >= 2 for a negative.

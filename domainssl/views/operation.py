@@ -1,12 +1,14 @@
 """What a view is made of: operations on whole batches; a policy is a tuple of them."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
 from domainssl.store import Batch
 
 
+@runtime_checkable
+@runtime_checkable
 class Operation(Protocol):
     """Changes a batch, one independent draw an image, all randomness from `generator`; the input is left as it was."""
 

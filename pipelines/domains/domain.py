@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # reading processes import domains, and must not import torch
     from domainssl.views.operation import Policy
 
 
+@runtime_checkable
 class DomainReader(Protocol):
     """Reads rows of a catalog; a function at module level, since it travels to reading processes."""
 
@@ -22,6 +23,7 @@ class DomainReader(Protocol):
     ) -> Iterator[Cutout | Refusal]: ...
 
 
+@runtime_checkable
 class Rendering(Protocol):
     """Source values of shape (n, band, y, x) to pictures; `scale` is the sky sigma a band of linear images."""
 
