@@ -77,8 +77,8 @@ def write_shard(
     temporary.replace(path)
     columns: dict[str, object] = {"object_id": list(object_ids), "offset": np.arange(len(object_ids), dtype=np.int64)}
     for name, values in nuisance.items():
-        for index, band in enumerate(bands):
-            columns[f"{name}{NUISANCE_SEPARATOR}{band}"] = values[:, index].astype(np.float32)
+        for place, band in enumerate(bands):
+            columns[f"{name}{NUISANCE_SEPARATOR}{band}"] = values[:, place].astype(np.float32)
     accepted = pd.DataFrame(columns).assign(reason="", detail="")
     index = pd.concat([accepted, refused.assign(offset=-1)], ignore_index=True) if len(refused) else accepted
     part = folder / f"shard-{number:05d}.parquet.part"

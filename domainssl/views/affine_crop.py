@@ -23,7 +23,8 @@ class AffineCrop:
     rotation: degrees, drawn from U(-rotation, rotation), 180 for any angle; flip: chance of a mirror image;
     field: range of the share of the stored frame's side that the view shows (0.8: a crop, 1: all of it);
     shift: largest jitter of the centre, as a share of the stored side.
-    What lies outside the frame is its mirror image ("reflection") or invalid and 0 ("zeros").
+    What lies outside the frame is its mirror image ("reflection") or invalid and 0 ("zeros"). Pixels are interpolated
+    from valid ones only, and are invalid where those carry less than half of the weight.
     psf_fwhm_px follows the magnification. Where pixels shrink, the image is box-averaged first by the whole factor.
     """
 
@@ -49,17 +50,16 @@ class AffineCrop:
         planes = torch.cat([images, batch.valid.to(images.dtype)], 1)
         shrink = int(min(self.field) * stored / self.size)
         if shrink >= 2:
-            planes = functional.avg_pool2d(planes, shrink)
+            planes = functional.adaptive_avg_pool2d(planes, stored // shrink)  # the frame keeps its edges and centre
         grid = functional.affine_grid(theta, [count, bands + 1, self.size, self.size], align_corners=False)
-        sampled = functional.grid_sample(
-            planes, grid, mode="bilinear", padding_mode=self.outside, align_corners=False
-        )
-        valid = sampled[:, -1:] > 0.5
+        sampled = functional.grid_sample(planes, grid, mode="bilinear", padding_mode=self.outside, align_corners=False)
+        weight = sampled[:, -1:]
+        valid = weight > 0.5
         nuisance = dict(batch.nuisance)
         if "psf_fwhm_px" in nuisance:
             nuisance["psf_fwhm_px"] = nuisance["psf_fwhm_px"] * (self.size / (stored * field))[:, None]
         return dataclasses.replace(
-            batch, images=sampled[:, :-1] * valid, valid=valid, nuisance=nuisance
+            batch, images=sampled[:, :-1] / weight.clamp_min(0.5) * valid, valid=valid, nuisance=nuisance
         )
 
 

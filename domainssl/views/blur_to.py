@@ -25,7 +25,8 @@ class BlurTo:
     """Blur each band to a Gaussian width drawn from U(1, factor) times its own: adds sqrt(final^2 - own^2).
 
     The object's own width is psf_fwhm_px / 2.355; `unknown_sigma` pixels stand in where it is NaN or not given.
-    The factor is one draw an image, so that bands keep their order of sharpness.
+    The factor is one draw an image, so that bands keep their order of sharpness. Invalid pixels stay 0 and give nothing
+    to their neighbours.
     """
 
     factor: float = 1.5
@@ -40,7 +41,11 @@ class BlurTo:
         used = torch.rand(count, generator=generator)[:, None] < self.chance
         added = torch.where(used, own * torch.sqrt(factor**2 - 1), torch.zeros(()))
         nuisance = {**batch.nuisance, "psf_fwhm_px": torch.sqrt(own**2 + added**2) * FWHM_PER_SIGMA}
-        return dataclasses.replace(batch, images=gaussian_blur(batch.images, added), nuisance=nuisance)
+        images = gaussian_blur(batch.images, added)
+        if not batch.valid.all():
+            valid = batch.valid.to(images.dtype).expand_as(images)
+            images = images / gaussian_blur(valid, added).clamp_min(1e-6) * valid
+        return dataclasses.replace(batch, images=images, nuisance=nuisance)
 
 
 def gaussian_blur(

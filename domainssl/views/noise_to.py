@@ -40,5 +40,3 @@ class PictureNoise:
         sigma = uniform(generator, len(batch.images), 0.0, self.largest)[:, None, None, None]
         noise = torch.randn(batch.images.shape, generator=generator) * sigma
         return dataclasses.replace(batch, images=((batch.images + noise) * batch.valid).clamp(0.0, 1.0))
-
-
