@@ -8,7 +8,6 @@ from domainssl.store import Batch
 
 
 @runtime_checkable
-@runtime_checkable
 class Operation(Protocol):
     """Changes a batch, one independent draw an image, all randomness from `generator`; the input is left as it was."""
 
