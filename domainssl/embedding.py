@@ -55,7 +55,7 @@ def write_part(
     The dimension and the hash of the model stand in the schema's metadata. Raises ValueError for features beyond
     float16's range (65,504), which no normalised network gives.
     """
-    if not np.isfinite(features.astype(np.float16)).all():
+    if not (np.abs(features) <= np.finfo(np.float16).max).all():
         raise ValueError("features are not finite or beyond float16; the encoder's weights are broken")
     width = features.shape[1]
     values = pa.array(features.astype(np.float16).ravel())
@@ -80,17 +80,22 @@ def write_part(
 
 
 def read_parts(folder: Path) -> tuple[list[str], Float32[np.ndarray, "n d"], str]:
-    """All parts of an embedding in order: object ids, features, the model's hash; ValueError where there is none."""
+    """All parts of an embedding in order: object ids, features, the model's hash.
+
+    Raises ValueError where there is none, or where parts come from different models.
+    """
     paths = sorted(folder.glob("part-*.parquet"))
     if not paths:
         raise ValueError("the run has no embeddings yet; run the embed step first")
     ids: list[str] = []
-    features, model = [], ""
+    features, models = [], set()
     for path in paths:
         table = pq.read_table(path)
         metadata = table.schema.metadata
-        model = metadata[b"model"].decode()
+        models.add(metadata[b"model"].decode())
         ids += table.column("object_id").to_pylist()
         flat = table.column("embedding").combine_chunks().values.to_numpy(zero_copy_only=False)
         features.append(flat.reshape(-1, int(metadata[b"dimension"])).astype(np.float32))
-    return ids, np.concatenate(features), model
+    if len(models) > 1:
+        raise ValueError(f"the embeddings come from {len(models)} different encoders; run the embed step again")
+    return ids, np.concatenate(features), models.pop()

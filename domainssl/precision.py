@@ -36,7 +36,11 @@ CLEARLY_FASTER = 1.3  # another choice changes the numbers in their last digits:
 
 
 def time_training_step(encoder: TimmEncoder, batch: int = 16, repeats: int = 3) -> dict[Precision, float]:
-    """Seconds (median of `repeats`, after one warm-up) of a forward and backward pass in each candidate format."""
+    """Seconds (median of `repeats`, after one warm-up) of a forward and backward pass in each candidate format.
+
+    In evaluation mode, so that batch-norm statistics stay; the weights keep their values, in the last format's layout.
+    """
+    encoder.eval()
     device = next(encoder.parameters()).device.type
     size, bands = encoder.input.size, len(encoder.input.bands)
     images = torch.zeros(batch, bands, size, size, device=device)

@@ -80,7 +80,8 @@ def pretrain(
         for player, optimiser in optimisers.items():
             loss = result.losses[player]
             if not math.isfinite(loss.item()):
-                raise ValueError(f"the loss became {loss.item()} at step {step}; lower pretrain.encoder_rate")
+                rates = "encoder_rate or pretrain.projector_rate" if encoder_trains else "projector_rate"
+                raise ValueError(f"the loss became {loss.item()} at step {step}; lower pretrain.{rates}")
             for group in optimiser.param_groups:
                 group["lr"] = rate(group["part"], step, steps_an_epoch, head_steps, total, options)
             optimiser.zero_grad(set_to_none=True)
@@ -95,7 +96,8 @@ def pretrain(
             record: dict[str, Any] = {"epoch": epoch + 1, "phase": "encoder" if encoder_trains else "projector"}
             record["loss"] = float(np.mean(losses))
             record |= monitor(method, store, rows, policy, seed, device)
-            record["warning"] = diagnose(record)
+            # Few images span few directions, however healthy the encoder.
+            record["warning"] = diagnose({**record, "width": min(method.encoder.width, len(rows), MONITORED)})
             record["images_per_second"] = (step - started_step) * batch_size / (time.monotonic() - started)
             records.append(record)
             losses = []
