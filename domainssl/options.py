@@ -31,7 +31,7 @@ class PretrainOptions:
     """
 
     method: Literal["simclr"] = "simclr"
-    epochs: int = 20
+    epochs: int = 10
     batch_size: int = 128
     temperature: float = 0.2
     projector_epochs: int = 5
