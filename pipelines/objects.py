@@ -19,6 +19,7 @@ class Objects:
         catalog = pd.read_parquet(context.run.catalog).set_index("object_id", drop=False)
         self.frame = catalog.loc[self.store.object_ids].reset_index(drop=True)
         self._uses = {entry.name: entry.use for entry in context.recipe.catalog}
+        self._labelled = bool(context.recipe.labels)
         self._transductive = context.recipe.classify.transductive
 
     def used_for(self, what: str) -> Bool[np.ndarray, " n"]:
@@ -39,9 +40,14 @@ class Objects:
         return bool(self.frame["simulated"].astype(str).str.lower().isin(["true", "1"]).any())
 
     def pretraining_rows(self) -> Int64[np.ndarray, " n"]:
-        """Rows that pretraining sees: of the training half, or of both where the recipe is transductive."""
-        seen = self.used_for("pretrain") & (self.train | self._transductive)
-        return np.flatnonzero(seen)
+        """Rows that pretraining sees: of the training half, or of both where the recipe is transductive.
+
+        Without label columns nothing is measured on the test half, so only rows that the table calls "test" are kept out.
+        """
+        seen = self.train | self._transductive
+        if not self._labelled:
+            seen |= (self.frame["split"] != "test").to_numpy(bool)
+        return np.flatnonzero(seen & self.used_for("pretrain"))
 
     def labelled_rows(self, labels: tuple[str, ...]) -> Int64[np.ndarray, " n"]:
         """Rows of the catalogs to classify that have a value in at least one label column."""

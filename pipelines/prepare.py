@@ -233,6 +233,7 @@ def _content(folder: Path, frame: pd.DataFrame, recipe: Recipe) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     uses = {entry.name: entry.use for entry in recipe.catalog}
-    described = frame[["object_id", "catalog", "group", "half"]].to_csv(index=False) + json.dumps(uses, sort_keys=True)
+    rules = json.dumps({"uses": uses, "labelled": bool(recipe.labels)}, sort_keys=True)
+    described = frame[["object_id", "catalog", "group", "split", "half"]].to_csv(index=False) + rules
     digest.update(described.encode())
     return digest.hexdigest()
