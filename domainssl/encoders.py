@@ -294,6 +294,15 @@ def _config(network: nn.Module) -> dict[str, Any]:
     return config
 
 
+def weights_hash(encoder: TimmEncoder) -> str:
+    """The sha256 of an encoder's weights and input specification, which names the features it gives."""
+    digest = hashlib.sha256(repr(encoder.input).encode())
+    for name, tensor in encoder.network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def save_encoder(encoder: TimmEncoder, path: Path, provenance: dict[str, Any]) -> None:
     """Write weights, input specification and provenance into one .safetensors file."""
     metadata = {

@@ -29,8 +29,9 @@ size = 96
 size = 96
 
 [pretrain]
-epochs = 3
+epochs = 4
 projector_epochs = 2
+batch_size = 64
 
 [classify]
 labels_per_class = [5, 10, 20, 25, 50]

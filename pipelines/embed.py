@@ -1,13 +1,12 @@
 """Embeddings of every object by the run's encoder, and of the labelled ones by the starts it is compared to."""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64
 
 from domainssl.embedding import embed, write_part
-from domainssl.encoders import TimmEncoder, load_encoder
+from domainssl.encoders import TimmEncoder, load_encoder, weights_hash
 from pipelines.atomic import remove_stale
 from pipelines.objects import Objects
 from pipelines.starts import start_encoder, timed_precision
@@ -32,7 +31,9 @@ def run(context: Context) -> StepResult:
                 compared = start_encoder(context, objects, WEIGHTS[start])
                 _embed(context, objects, compared, labelled, folder.starts / start, f"embed from {start}")
         outputs.append(folder.starts)
-    return StepResult(tuple(outputs), {"objects": len(objects.store), "width": encoder.width})
+    return StepResult(
+        tuple(outputs), {"objects": len(objects.store), "width": encoder.width, "weights": weights_hash(encoder)}
+    )
 
 
 def _embed(
@@ -41,7 +42,7 @@ def _embed(
     folder.mkdir(parents=True, exist_ok=True)
     remove_stale(folder)
     precision = timed_precision(context, encoder)
-    model = state_hash(encoder)
+    model = weights_hash(encoder)
     frame = objects.frame
     with context.progress.counter(what, len(rows)) as counter:
         for number, shard in enumerate(objects.store.shard_rows()):
@@ -56,12 +57,3 @@ def _embed(
             ids = frame["object_id"].iloc[chosen].tolist()
             ra, dec = frame["ra"].to_numpy(float)[chosen], frame["dec"].to_numpy(float)[chosen]
             write_part(path, ids, ra, dec, features, model)
-
-
-def state_hash(encoder: TimmEncoder) -> str:
-    """The sha256 of an encoder's weights and input, which names the features it gives."""
-    digest = hashlib.sha256(repr(encoder.input).encode())
-    for name, tensor in encoder.network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.contiguous().cpu().numpy().tobytes())
-    return digest.hexdigest()

@@ -42,7 +42,7 @@ class Objects:
     def pretraining_rows(self) -> Int64[np.ndarray, " n"]:
         """Rows that pretraining sees: of the training half, or of both where the recipe is transductive.
 
-        Without label columns nothing is measured on the test half, so only rows that the table calls "test" are kept out.
+        Without label columns nothing is measured on the test half: only rows that the table calls "test" are kept out.
         """
         seen = self.train | self._transductive
         if not self._labelled:

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from domainssl.encoders import save_encoder
+from domainssl.encoders import save_encoder, weights_hash
 from domainssl.methods.registry import METHODS
 from domainssl.pretraining import pretrain
 from pipelines.atomic import atomic_write, write_text
@@ -21,6 +21,7 @@ def run(context: Context) -> StepResult:
     objects = Objects(context)
     store, rows = objects.store, objects.pretraining_rows()
     encoder = start_encoder(context, objects, recipe.encoder.weights)
+    start_hash = weights_hash(encoder)
     precision = timed_precision(context, encoder)
     with torch.random.fork_rng(devices=[]):  # the projection head is initialised from the global generator
         torch.manual_seed(recipe.seed)
@@ -56,6 +57,7 @@ def run(context: Context) -> StepResult:
         )
     write_records(records)
     provenance = {
+        "start_weights": start_hash,
         "start": recipe.encoder.weights if recipe.encoder.weights in ("imagenet", "none") else "file",
         "method": recipe.pretrain.method,
         "images": len(rows),
@@ -65,5 +67,10 @@ def run(context: Context) -> StepResult:
     }
     with atomic_write(folder.encoder) as part:
         save_encoder(method.exported().cpu(), part, provenance)
-    facts = {"images": len(rows), "epochs": len(records), "final": records[-1] if records else {}}
+    facts = {
+        "start_weights": start_hash,
+        "images": len(rows),
+        "epochs": len(records),
+        "final": records[-1] if records else {},
+    }
     return StepResult((folder.encoder, folder.pretraining), facts)

@@ -181,8 +181,11 @@ def provenance(manifest: dict[str, Any], recipe: dict[str, Any]) -> dict[str, An
     if recipe["encoder"]["weights"].endswith(".safetensors"):
         recipe["encoder"]["weights"] = "a .safetensors file"
     kept: dict[str, Any] = {name: manifest[name] for name in ("versions", "precision", "seed") if name in manifest}
+    weights = {"embedded by": manifest.get("steps", {}).get("embed", {}).get("weights")}
+    started = manifest.get("steps", {}).get("pretrain", {}).get("start_weights")
+    weights |= {"started from": started} if started else {}
     steps = {name: record.get("seconds") for name, record in manifest.get("steps", {}).items()}
-    return {**kept, "seconds a step": steps, "recipe": recipe}
+    return {**kept, "sha256 of weights": weights, "seconds a step": steps, "recipe": recipe}
 
 
 def _anomaly(row: Mapping[Any, Any]) -> dict[str, Any]:

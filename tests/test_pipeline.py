@@ -74,9 +74,11 @@ def done(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_leaves_every_file_of_the_design(done: Path) -> None:
-    expected = "recipe.toml manifest.json catalog.parquet quarantine.csv store checkpoints pretraining.jsonl \
-        encoder.safetensors embeddings heads predictions.parquet metrics.json anomalies.csv anomalies.parquet \
-        projection.parquet report.html".split()
+    expected = (
+        *("recipe.toml", "manifest.json", "catalog.parquet", "quarantine.csv", "store", "checkpoints"),
+        *("pretraining.jsonl", "encoder.safetensors", "embeddings", "heads", "predictions.parquet", "metrics.json"),
+        *("anomalies.csv", "anomalies.parquet", "projection.parquet", "report.html"),
+    )
     assert [name for name in expected if not (done / name).exists()] == []
     assert not list(done.rglob("*.part"))
 

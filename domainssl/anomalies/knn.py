@@ -13,8 +13,9 @@ def knn_scores(
 
     Each feature is standardised over all rows, since features of a network share a large offset and a few of them vary
     most, which makes all directions alike; then rows are compared by direction. Against centring alone this found more
-    of the planted rarities of a simulated survey, and as many perturbed galaxies among real pictures. Others are the other rows of `x`, or, where given, the rows of
-    `reference`, by which all are then standardised: so new objects are scored by what a finished run has seen.
+    of the planted rarities of a simulated survey, and as many perturbed galaxies among real pictures. Others are the
+    other rows of `x`, or, where given, the rows of `reference`, by which all are then standardised: so new objects are
+    scored by what a finished run has seen.
     Where fewer than `neighbours` others exist, the mean goes over those. NaN for a row that holds NaN or infinity, and
     for one without others. Raises ValueError for fewer than 1 neighbour.
     """

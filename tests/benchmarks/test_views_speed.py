@@ -71,9 +71,7 @@ def test_views_are_no_slower_than_torchvision_sample_by_sample(capsys):
 
     parts = [lambda op=op: apply_policy((op,), batch, generator) for op in OURS]
     whole, peer, *each = medians(lambda: apply_policy(OURS, batch, generator), lambda: sample_by_sample(images), *parts)
-    lines = [
-        f"views {COUNT / whole:.0f} images/s, torchvision one by one {COUNT / peer:.0f}: {peer / whole:.2f}x"
-    ]
+    lines = [f"views {COUNT / whole:.0f} images/s, torchvision one by one {COUNT / peer:.0f}: {peer / whole:.2f}x"]
     lines += [f"{type(op).__name__:12s} {1e3 * ms:.0f} ms on {STORED} px" for op, ms in zip(OURS, each, strict=True)]
     with capsys.disabled():
         print("", *lines, sep="\n")
