@@ -115,13 +115,15 @@ def whole(store, tmp_path_factory) -> tuple[dict[str, torch.Tensor], list[dict[s
 
 def test_the_loss_falls_in_both_phases(tmp_path):
     store = write_store(tmp_path, blobs(64, 3, 36, seed=3), bands=BANDS)
-    options = dataclasses.replace(SHORT, epochs=6, projector_epochs=4, batch_size=16, checkpoint_minutes=60.0)
+    options = dataclasses.replace(
+        SHORT, epochs=6, projector_epochs=4, batch_size=16, encoder_rate=0.003, checkpoint_minutes=60.0
+    )
     method = simclr(store, options)
     _, records = train(store, tmp_path / "c.safetensors", options, method=method)
     losses = [record["loss"] for record in records]
     assert [record["phase"] for record in records] == ["projector"] * 4 + ["encoder"] * 6
-    assert losses[3] < 0.9 * losses[0]
-    assert losses[-1] < 0.9 * losses[3], losses
+    assert losses[3] < losses[0] - 0.1
+    assert losses[-1] < losses[3] - 0.3, losses
     assert losses[0] < math.log(31) * 1.2, "worse than chance by far: views of one image are not paired"
     assert not method.encoder.training
     assert all(parameter.requires_grad for parameter in method.parameters())
