@@ -1,5 +1,6 @@
 """Files to the store: every file is decoded once, in parallel; what cannot be read is listed with its reason."""
 
+import dataclasses
 import hashlib
 import json
 import multiprocessing
@@ -21,6 +22,7 @@ from catalogs.tables import CatalogSource, Columns, combine, read_catalog
 from domainssl.shards import Layout, shard_is_done, write_layout, write_shard
 from pipelines.atomic import atomic_write
 from pipelines.domains import DOMAINS
+from pipelines.domains.domain import DomainReader
 from pipelines.recipe import CatalogEntry, Recipe
 from pipelines.steps import Context, StepResult
 
@@ -29,15 +31,16 @@ SATURATION = 60_000.0  # sky sigmas; float16 ends at 65,504
 
 @dataclass(frozen=True)
 class ShardJob:
-    """Rows of the catalog that become one shard, and how."""
+    """Rows of the catalog that become one shard, and how; `deadly` rows are refused unread."""
 
     number: int
     rows: pd.DataFrame
     white: tuple[float | None, ...]
-    domain: str
+    read: DomainReader
     layout: Layout
     crop: int | None
     folder: Path
+    deadly: frozenset[int] = frozenset()
 
 
 def run(context: Context) -> StepResult:
@@ -51,7 +54,8 @@ def run(context: Context) -> StepResult:
     _check_labels(recipe, frame)
     frame["half"] = assign_halves(frame)
     whites = {entry.name: entry.white for entry in recipe.catalog}
-    radiometry = _radiometry(recipe, frame, whites)
+    read = DOMAINS[recipe.domain].read
+    radiometry = _radiometry(read, recipe, frame, whites)
     layout = Layout(recipe.bands, recipe.store.size, radiometry, preparation(recipe, radiometry))
     write_layout(folder, layout)
 
@@ -60,7 +64,7 @@ def run(context: Context) -> StepResult:
     for number, start in enumerate(range(0, len(frame), step)):
         rows = frame.iloc[start : start + step]
         white = tuple(whites[name] for name in rows["catalog"])
-        jobs.append(ShardJob(number, rows, white, recipe.domain, layout, recipe.store.crop, folder))
+        jobs.append(ShardJob(number, rows, white, read, layout, recipe.store.crop, folder))
     waiting = [job for job in jobs if not shard_is_done(folder, job.number)]
     with context.progress.counter("prepare", len(frame)) as counter:
         counter.advance(len(frame) - sum(len(job.rows) for job in waiting))
@@ -149,18 +153,15 @@ def standardised(cutout: Cutout, layout: Layout, crop: int | None) -> Cutout | R
 
 
 def _read(job: ShardJob) -> Iterator[Cutout | Refusal]:
-    reader = DOMAINS[job.domain].read
-    for white, rows in _runs(job):
-        yield from reader(rows, bands=job.layout.bands, white=white)
-
-
-def _runs(job: ShardJob) -> Iterator[tuple[float | None, pd.DataFrame]]:
-    """Consecutive rows that share a white value, so that the reader sees many rows at once, in order."""
     start = 0
-    for end in range(1, len(job.rows) + 1):
-        if end == len(job.rows) or job.white[end] != job.white[start]:
-            yield job.white[start], job.rows.iloc[start:end]
-            start = end
+    for end in range(1, len(job.rows) + 1):  # rows that share a white value go to the reader together
+        if start in job.deadly:
+            yield Refusal("crashed", "the file ended the process that read it")
+        elif end < len(job.rows) and job.white[end] == job.white[start] and end not in job.deadly:
+            continue
+        else:
+            yield from job.read(job.rows.iloc[start:end], bands=job.layout.bands, white=job.white[start])
+        start = end
 
 
 def _finished(jobs: list[ShardJob], workers: int) -> Iterator[ShardJob]:
@@ -180,20 +181,15 @@ def _finished(jobs: list[ShardJob], workers: int) -> Iterator[ShardJob]:
 
 def _rescued(job: ShardJob) -> ShardJob:
     """Read a shard in a process of its own; where that dies, find the rows that kill it and refuse them."""
-    if _survives(job, write_job):
-        return job
-    deadly = [place for place in range(len(job.rows)) if not _survives(_single(job, place), _try_row)]
-    rows = job.rows.copy()
-    rows["paths"] = [() if place in deadly else paths for place, paths in enumerate(rows["paths"])]
-    safe = ShardJob(job.number, rows, job.white, job.domain, job.layout, job.crop, job.folder)
-    if not _survives(safe, write_job):
-        raise ValueError(f"reading processes die on shard {job.number}; run again with --workers 1 to see where")
+    if not _survives(job, write_job):
+        deadly = {place for place in range(len(job.rows)) if not _survives(_single(job, place), _try_row)}
+        if not _survives(dataclasses.replace(job, deadly=frozenset(deadly)), write_job):
+            raise ValueError(f"reading processes die on shard {job.number} as a whole; give them more memory")
     return job
 
 
 def _single(job: ShardJob, place: int) -> ShardJob:
-    rows, white = job.rows.iloc[place : place + 1], job.white[place : place + 1]
-    return ShardJob(job.number, rows, white, job.domain, job.layout, job.crop, job.folder)
+    return dataclasses.replace(job, rows=job.rows.iloc[place : place + 1], white=job.white[place : place + 1])
 
 
 def _try_row(job: ShardJob) -> int:
@@ -209,12 +205,11 @@ def _survives(job: ShardJob, work: object) -> bool:
     return True
 
 
-def _radiometry(recipe: Recipe, frame: pd.DataFrame, whites: dict[str, float | None]) -> Radiometry:
+def _radiometry(read: DomainReader, recipe: Recipe, frame: pd.DataFrame, whites: dict[str, float | None]) -> Radiometry:
     """Linear or display, as the first readable image of the catalog says; the others must agree."""
-    reader = DOMAINS[recipe.domain].read
     for name, rows in frame.groupby("catalog", sort=False):
         for start in range(0, len(rows)):
-            for answer in reader(rows.iloc[start : start + 1], bands=recipe.bands, white=whites[str(name)]):
+            for answer in read(rows.iloc[start : start + 1], bands=recipe.bands, white=whites[str(name)]):
                 if isinstance(answer, Cutout):
                     return answer.radiometry
     return "display"
