@@ -1,14 +1,13 @@
 """Preparing: what becomes of wild pixels, deadly files and catalogs that differ."""
 
 import dataclasses
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from reader_that_dies import read
 
 from catalogs.reading import Cutout, Refusal
 from domainssl.shards import Layout, write_layout
@@ -47,13 +46,6 @@ def test_display_values_among_linear_ones_are_refused() -> None:
     assert answer.reason == "radiometry"
 
 
-def deadly_reader(rows: pd.DataFrame, *, bands: tuple[str, ...], white: float | None) -> Iterator[Cutout | Refusal]:
-    for paths in rows["paths"]:
-        if paths[0] == "deadly":
-            os._exit(3)
-        yield Cutout(np.full((1, 8, 8), float(white or 0), np.float32), bands, "display")
-
-
 def test_a_file_that_kills_its_reader_costs_one_object(tmp_path: Path) -> None:
     names = ["a", "deadly", "b", "c", "deadly", "d"]
     ids = [f"{name}{place}" for place, name in enumerate(names)]
@@ -61,7 +53,7 @@ def test_a_file_that_kills_its_reader_costs_one_object(tmp_path: Path) -> None:
     layout = Layout(("grey",), 8, "display", "p")
     write_layout(tmp_path, layout)
     white = (0.25, None, 0.5, 0.5, None, 0.75)
-    job = ShardJob(0, rows, white, deadly_reader, layout, None, tmp_path)
+    job = ShardJob(0, rows, white, read, layout, None, tmp_path)
     assert [done.number for done in _finished([job], 2)] == [0]
     index = pd.read_parquet(tmp_path / "shard-00000.parquet")
     refused = index[index["offset"] < 0]
