@@ -13,7 +13,7 @@ from catalogs.galaxies.fits_cubes import FITS_SUFFIXES, ImageHDU, band_count, ba
 from catalogs.galaxies.reader import read_galaxies
 from catalogs.pictures import PICTURE_SUFFIXES, picture_layout
 from catalogs.reading import Cutout, Refusal
-from catalogs.tables import READABLE_SUFFIXES
+from catalogs.scanning import READABLE_SUFFIXES
 
 # A `catalogs.reading.Reader`, as a callable: run-time checks of annotations refuse a plain protocol.
 ReadRows = Callable[[pd.DataFrame], Iterator[Cutout | Refusal]]

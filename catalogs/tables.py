@@ -3,7 +3,6 @@
 import difflib
 import os
 import re
-import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from catalogs.galaxies.fits_cubes import FITS_SUFFIXES
-from catalogs.pictures import PICTURE_SUFFIXES
+from catalogs.scanning import pattern_fields, scan, without_suffix
 from catalogs.table_files import read_table
-
-READABLE_SUFFIXES = (*PICTURE_SUFFIXES, *FITS_SUFFIXES, ".dcm")
 
 # Recognised without configuration, whatever their case, the first that a table has.
 USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -95,7 +91,10 @@ def read_catalog(source: CatalogSource, label_columns: tuple[str, ...]) -> pd.Da
             f"catalog {source.name!r}: label {clash[0]!r} has the name of a canonical column; rename it in the table"
         )
     if source.table is None:
-        table = _scan(source)
+        try:
+            table = scan(source.images, source.file_pattern, source.bands)
+        except ValueError as error:
+            raise ValueError(f"catalog {source.name!r}: {error}") from None
     else:
         table = read_table(source.table, as_text=_text_columns(source, label_columns))
     if table.empty:
@@ -340,68 +339,6 @@ def missing_column(name: str, key: str, columns: Iterable[str]) -> str:
     hint = f"; did you mean {lower[close[0]]!r}?" if close else "."
     shown = ", ".join(names[:40]) + (f" and {len(names) - 40} more" if len(names) > 40 else "")
     return f"{key}: the table has no column {name!r}{hint} It has: {shown}"
-
-
-def without_suffix(name: str) -> str:
-    """The name without .jpg, .fits, .fits.gz...; a name that ends otherwise loses its last suffix."""
-    suffix = max((s for s in READABLE_SUFFIXES if name.lower().endswith(s)), key=len, default=Path(name).suffix)
-    return name[: len(name) - len(suffix)]
-
-
-def pattern_fields(pattern: str) -> set[str]:
-    """The names in braces of a file pattern. Raises ValueError where it cannot be read or names none."""
-    try:
-        fields = {field for _, field, _, _ in string.Formatter().parse(pattern) if field is not None}
-    except ValueError as error:
-        raise ValueError(f"file_pattern {pattern!r}: {error}; write it like '{{id}}_{{band}}.fits'") from None
-    if not fields or any(not re.fullmatch(r"\w+", field) for field in fields):
-        raise ValueError(f"file_pattern {pattern!r}: names in braces are needed, like '{{id}}_{{band}}.fits'")
-    return fields
-
-
-def _scan(source: CatalogSource) -> pd.DataFrame:
-    """The files of a folder as a table of id and file; with a pattern, its ids."""
-    files = sorted(_readable_files(source.images))
-    if source.file_pattern is None:
-        found = {"id": [without_suffix(file) for file in files], "file": files}
-    else:
-        fields = pattern_fields(source.file_pattern)
-        if "id" not in fields or fields - {"id", "band"}:
-            raise ValueError(
-                f"catalog {source.name!r}: file_pattern {source.file_pattern!r}: "
-                "without a table it takes {id} and {band}, the first always"
-            )
-        pattern = _as_regex(source.file_pattern, source.bands)
-        ids = {match["id"] for file in files if (match := pattern.fullmatch(file))}
-        found = {"id": sorted(ids)}
-    if not found["id"]:
-        suffixes = ", ".join(sorted({Path(file).suffix for file in files}) or READABLE_SUFFIXES)
-        wanted = f"that matches {source.file_pattern!r}" if files else "that could be read"
-        raise ValueError(f"catalog {source.name!r}: the folder {source.images} holds no file {wanted} ({suffixes})")
-    return pd.DataFrame(found, dtype=object)
-
-
-def _readable_files(folder: Path) -> Iterable[str]:
-    """Paths relative to the folder, with "/", of files with readable suffixes; hidden ones are passed over."""
-    for where, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
-        for name in names:
-            if not name.startswith(".") and name.lower().endswith(READABLE_SUFFIXES):
-                yield (Path(where) / name).relative_to(folder).as_posix()
-
-
-def _as_regex(pattern: str, bands: tuple[str, ...]) -> re.Pattern[str]:
-    parts, seen = [], set()
-    for literal, field, _, _ in string.Formatter().parse(pattern):
-        parts.append(re.escape(literal))
-        if field in seen:
-            parts.append(f"(?P={field})")
-        elif field == "id":
-            parts.append(r"(?P<id>.+)")
-        elif field == "band":
-            parts.append(f"(?P<band>{'|'.join(map(re.escape, bands))})")
-        seen.add(field)
-    return re.compile("".join(parts))
 
 
 def _text_columns(source: CatalogSource, labels: tuple[str, ...]) -> Callable[[Sequence[str]], set[str]]:

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.table import MaskedColumn, Table
 
-from catalogs.tables import CatalogSource, Columns, combine, read_catalog, without_suffix
+from catalogs.scanning import without_suffix
+from catalogs.tables import CatalogSource, Columns, combine, read_catalog
 
 # Neither is a float64: rounding would change the last digits.
 BIG, BIGGER = 1237648720693755918, 9223372036854775807

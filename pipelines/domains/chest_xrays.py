@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def read(rows: pd.DataFrame, *, bands: tuple[str, ...], white: float | None) -> Iterator[Cutout | Refusal]:
-    """Pictures only: DICOM is refused by name, since reading it without its privacy rules would leak identities."""
+    """Pictures only; DICOM is refused ("format"): reading it without its privacy rules would leak identities."""
     return read_pictures(rows, bands=bands, white=white)
 
 
