@@ -15,19 +15,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from sklearn.datasets import load_sample_images
 
-from domainssl import encoders
+from domainssl import encoders, imagenet
 from domainssl.bands import rgb_mixing
-from domainssl.encoders import (
-    PACKAGED_IMAGENET,
-    InputSpec,
-    TimmEncoder,
-    adapt_stem,
-    create_encoder,
-    imagenet_network,
-    load_encoder,
-    packaged_state,
-    save_encoder,
-)
+from domainssl.encoders import InputSpec, TimmEncoder, adapt_stem, create_encoder, load_encoder, save_encoder
+from domainssl.imagenet import PACKAGED_IMAGENET, imagenet_network, packaged_state
 
 LITE0 = "tf_efficientnet_lite0"
 RGB = ("red", "green", "blue")
@@ -123,7 +114,7 @@ def test_a_missing_package_names_the_command(monkeypatch):
 
 
 def test_packaged_weights_that_do_not_fit_timms_network_are_refused(monkeypatch):
-    monkeypatch.setattr(encoders, "packaged_state", lambda source: {"a": torch.zeros(3)})
+    monkeypatch.setattr(imagenet, "packaged_state", lambda source: {"a": torch.zeros(3)})
     with pytest.raises(ValueError, match="do not fit timm's tf_efficientnet_lite0"):
         imagenet_network(LITE0)
 
