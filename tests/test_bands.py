@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domainssl.bands import BLUE_BELOW_UM, RED_ABOVE_UM, WAVELENGTH_UM, rgb_mixing
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.one_of(st.sampled_from(sorted(WAVELENGTH_UM)), st.text(min_size=1)), min_size=1, unique_by=str.lower)
 )
@@ -19,6 +20,7 @@ def test_every_channel_is_a_mean_of_bands(bands):
     assert (mixing.sum(axis=1) > 0).all(), "a band is lost"
 
 
+@settings(deadline=None)
 @given(st.permutations(sorted(WAVELENGTH_UM)), st.integers(2, len(WAVELENGTH_UM)))
 def test_the_order_of_bands_does_not_matter_and_red_is_never_blueward_of_blue(names, count):
     bands = tuple(names[:count])

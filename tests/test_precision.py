@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domainssl.encoders import TimmEncoder, create_encoder
@@ -43,6 +43,7 @@ def test_another_format_must_be_clearly_faster(seconds, chosen):
     assert choose(dict(zip(CANDIDATES, seconds, strict=True))) == CANDIDATES[chosen]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(1e-3, 1e3), min_size=3, max_size=3))
 def test_the_choice_is_never_slower_than_the_default(seconds):
     timed = dict(zip(CANDIDATES, seconds, strict=True))

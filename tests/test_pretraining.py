@@ -129,8 +129,20 @@ def test_the_loss_falls_in_both_phases(tmp_path):
     assert all(parameter.requires_grad for parameter in method.parameters())
 
 
-def test_records(store, whole):
-    _, records = whole
+def test_records(store, whole, tmp_path):
+    losses: list[float] = []
+    told: list[int] = []
+    method = simclr(store)
+    _, records = train(
+        store,
+        tmp_path / "c.safetensors",
+        method=method,
+        on_step=lambda step, total, loss: losses.append(loss),
+        on_epoch=lambda records: told.append(len(records)),
+    )
+    assert records == whole[1]
+    assert told == [1, 2, 3]
+    assert [record["loss"] for record in records] == pytest.approx([np.mean(losses[i : i + 2]) for i in (0, 2, 4)])
     assert [(r["epoch"], r["phase"]) for r in records] == [(1, "projector"), (2, "encoder"), (3, "encoder")]
     for record in records:
         for name in ("loss", "rankme", "rankme_centred", "spread", "alignment", "uniformity"):

@@ -45,6 +45,7 @@ def linear(tmp_path_factory) -> tuple[Store, np.ndarray, np.ndarray]:
     return Store(folder), stored * sky[:, :, None, None], sky
 
 
+@settings(deadline=None)
 @given(rows=st.lists(st.integers(0, 8), max_size=20))
 def test_rows_come_back_as_flux_in_any_order(linear, rows):
     store, flux, sky = linear
@@ -74,7 +75,7 @@ def test_a_batch_is_a_copy(linear):
     np.testing.assert_array_equal(store.batch(np.arange(9)).images.numpy(), flux)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     images=arrays(
         np.float32,
@@ -104,7 +105,7 @@ def test_bright_objects_do_not_overflow(tmp_path, sigma):
     np.testing.assert_allclose(batch.images.numpy(), images * np.float32(sigma), rtol=1e-6)
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.floats(1e-3, 6e4), st.sampled_from([1e-9, 1.0, 1e9]))
 def test_stored_flux_is_within_float16s_half_last_digit(tmp_path, value, sigma):
     images = np.full((1, 3, 4, 4), value, np.float32)
@@ -208,6 +209,7 @@ def test_a_layout_survives_its_file(tmp_path):
     assert not list((tmp_path / "store").glob("*.part"))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 8), st.integers(8, 512), st.integers(0, 10**7))
 def test_shards_stay_below_their_limit_and_hold_at_least_one_row(bands, size, count):
     layout = Layout(tuple(f"b{i}" for i in range(bands)), size, "linear", "")

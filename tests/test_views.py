@@ -164,6 +164,7 @@ def test_a_policy_applies_its_operations_in_order():
     assert apply_policy((), example(), generator()).images.shape == (6, 3, 32, 32)
 
 
+@settings(deadline=None)
 @given(st.floats(-100, 100), st.floats(0, 100), st.integers(0, 2**31))
 def test_uniform_stays_in_its_range(low, width, seed):
     drawn = uniform(generator(seed), 50, low, low + width)
