@@ -29,7 +29,7 @@ size = 96
 size = 96
 
 [pretrain]
-epochs = 4
+epochs = 8
 projector_epochs = 2
 batch_size = 64
 
