@@ -407,6 +407,8 @@
     await choose(data.columns.length ? 0 : -1);
     listen();
     message.textContent = "";
+    draw(); // at once: a page that is only photographed or printed may never be given a frame
+    place();
     frame.dataset.ready = "yes";
   }
 
