@@ -3,10 +3,12 @@
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from jaxtyping import Float64, Int64, UInt8
 
 from catalogs.quarantine import read_quarantine, summary
@@ -44,7 +46,7 @@ def run(context: Context) -> StepResult:
     metrics = json.loads(folder.metrics.read_text())
     training = [json.loads(line) for line in _lines(folder.pretraining)] if recipe.pretrain.epochs else []
     page = Page(
-        title="Galaxies" if recipe.domain == "galaxies" else "Chest radiographs",
+        title=DOMAINS[recipe.domain].title,
         subtitle=f"{', '.join(entry.name for entry in recipe.catalog)}: {len(ids):,} objects in {_bands(recipe.bands)}",
         object_ids=ids,
         xy=xy,
@@ -68,7 +70,7 @@ def pictures(objects: Objects, rows: Int64[np.ndarray, " n"], side: int, domain:
     """Pictures of these rows as the domain renders them, `side` pixels."""
     store = objects.store
     scale = white_balance(store) if store.radiometry == "linear" else None
-    shrink, unused = whole_frame(side), _no_draws()
+    shrink, unused = whole_frame(side), torch.Generator()  # the whole frame has no draws
     parts = []
     for start in range(0, len(rows), BATCH):
         images = shrink(store.batch(rows[start : start + BATCH]), unused).images.numpy()
@@ -92,7 +94,7 @@ def white_balance(store: Store) -> Float64[np.ndarray, " c"]:
 
 
 def map_columns(
-    objects: Objects, anomalies: pd.DataFrame, predictions: Any, labels: tuple[str, ...]
+    objects: Objects, anomalies: pd.DataFrame, predictions: Path, labels: tuple[str, ...]
 ) -> dict[str, list[Any]]:
     """What the map can be coloured by: labels, predictions, the anomaly score, then the catalog's other columns."""
     columns: dict[str, Any] = {label: objects.frame[label] for label in labels}
@@ -112,14 +114,9 @@ def map_columns(
 
 def notices(objects: Objects, domain: str, transductive: bool) -> list[str]:
     """Sentences that nobody may overlook."""
-    said = []
+    said = list(DOMAINS[domain].notices)
     if objects.simulated:
-        said.append("These galaxies are simulated; nothing here measures performance on real sky.")
-    if domain == "chest_xrays":
-        said.append(
-            "Research use only; not a medical device; not for diagnosis. Scores are not probabilities unless "
-            "calibrated; an anomaly is not a disease."
-        )
+        said.append(f"These {DOMAINS[domain].title.lower()} are simulated; they measure nothing of real ones.")
     if transductive:
         said.append("Transductive: the test half took part in pretraining, so scores on it are optimistic.")
     return said
@@ -205,11 +202,5 @@ def _bands(bands: tuple[str, ...]) -> str:
     return f"band {bands[0]}" if len(bands) == 1 else f"bands {', '.join(bands)}"
 
 
-def _lines(path: Any) -> list[str]:
+def _lines(path: Path) -> list[str]:
     return [line for line in path.read_text().splitlines() if line] if path.is_file() else []
-
-
-def _no_draws() -> Any:
-    import torch
-
-    return torch.Generator()  # whole_frame draws nothing that shows

@@ -30,4 +30,8 @@ def views(radiometry: Radiometry, bands: tuple[str, ...], size: int) -> "Policy"
     return frame, Brightness(0.1, 0.2), BlurTo(1.5, chance=0.5), PictureNoise(0.03)
 
 
-CHEST_XRAYS = Domain("chest_xrays", 1, read, views, render)
+NOTICE = (
+    "Research use only; not a medical device; not for diagnosis. Scores are not probabilities unless calibrated; "
+    "an anomaly is not a disease."
+)
+CHEST_XRAYS = Domain("chest_xrays", "Chest radiographs", (NOTICE,), 1, read, views, render)

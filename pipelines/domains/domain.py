@@ -36,10 +36,13 @@ class Rendering(Protocol):
 class Domain:
     """One domain. `version` enters the preparation's hash: raise it when `read` gives other pixels for the same file.
 
+    `title` heads the page, `notices` are sentences that stand on every one.
     `views` gives the policy for images of this radiometry and these bands at the encoder's `size`.
     """
 
     name: str
+    title: str
+    notices: tuple[str, ...]
     version: int
     read: DomainReader
     views: Callable[[Radiometry, tuple[str, ...], int], "Policy"]

@@ -34,4 +34,4 @@ def views(radiometry: Radiometry, bands: tuple[str, ...], size: int) -> "Policy"
     return (*reddening, frame, BlurTo(1.5, chance=0.5), NoiseTo(2.0))
 
 
-GALAXIES = Domain("galaxies", 1, read_galaxies, views, render)
+GALAXIES = Domain("galaxies", "Galaxies", (), 1, read_galaxies, views, render)
