@@ -1,7 +1,6 @@
 """The page: everything a run found, gathered from its files."""
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -149,9 +148,9 @@ def difference_sentence(row: dict[str, Any]) -> str:
     """A paired difference to ImageNet in words that claim no more than its interval."""
     value, low, high = row["value"], row["low"], row["high"]
     where = f"{row['label']}, {row['labels_per_class']} labels per class"
-    interval = f"macro AUROC {value:+.3f} (95 % interval {low:+.3f} to {high:+.3f})"
-    if not (math.isfinite(low) and math.isfinite(high)):
+    if value is None or low is None or high is None:
         return f"{where}: the difference between continued pretraining and ImageNet alone is not estimable."
+    interval = f"macro AUROC {value:+.3f} (95 % interval {low:+.3f} to {high:+.3f})"
     if low > 0:
         return f"{where}: continued pretraining is better than ImageNet alone, {interval}."
     if high < 0:

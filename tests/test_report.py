@@ -1,0 +1,45 @@
+"""Sentences on the page claim no more than their intervals, and pictures of flux keep their noise in bounds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic_stores import write_store
+
+from pipelines.report import difference_sentence, provenance, white_balance
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "words"),
+    [
+        (0.04, 0.01, 0.07, "is better than ImageNet alone"),
+        (-0.04, -0.07, -0.01, "is worse than ImageNet alone"),
+        (0.01, -0.02, 0.04, "no clear difference"),
+        (0.01, 0.0, 0.04, "no clear difference"),
+        (0.01, None, None, "not estimable"),
+    ],
+)
+def test_a_difference_is_said_with_its_interval(
+    value: float, low: float | None, high: float | None, words: str
+) -> None:
+    row = {"label": "kind", "labels_per_class": 5, "value": value, "low": low, "high": high}
+    assert words in difference_sentence(row)
+
+
+def test_provenance_names_no_path() -> None:
+    recipe = {
+        "catalog": [{"name": "a", "table": "/secret/t.csv", "images": "/secret/i"}],
+        "encoder": {"weights": "/secret/encoder.safetensors"},
+    }
+    assert "secret" not in str(provenance({"steps": {}}, recipe))
+
+
+def test_white_balance_makes_a_common_colour_white_without_lifting_noise(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    flux = np.zeros((40, 3, 16, 16), np.float32)
+    flux[:, :, 4:12, 4:12] = np.array([10.0, 20.0, 40.0], np.float32)[:, None, None]  # one colour for all objects
+    images = flux + rng.normal(size=flux.shape).astype(np.float32)
+    scale = white_balance(write_store(tmp_path, images, bands=("g", "r", "z")))
+    shown = np.array([10.0, 20.0, 40.0]) / scale
+    assert shown.max() / shown.min() < 1.6
+    assert scale.min() >= 0.5
