@@ -18,12 +18,14 @@ class Cutout:
     `pixels` are float32 of shape (band, y, x), NaN where invalid. `radiometry` is "linear" for flux, and "display"
     for pictures, whose values lie in 0..1 and on which no physics (reddening, sky noise) is defined.
     `nuisance` holds per-band values such as sky_sigma (units of the pixels), psf_fwhm_px, ebv; NaN means unknown.
+    `flags` are short notes on what is unusual about the file ("secondary capture"); they never name anybody.
     """
 
     pixels: Float[np.ndarray, "band y x"]
     bands: tuple[str, ...]
     radiometry: Radiometry
     nuisance: Mapping[str, Float[np.ndarray, " band"]] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
