@@ -58,10 +58,11 @@ class ClassifyOptions:
 
 @dataclass(frozen=True)
 class RankOptions:
-    """Anomaly ranking: mean distance to the `neighbours` nearest others."""
+    """Anomaly ranking: mean distance to the `neighbours` nearest others, and isolation by `trees` random trees."""
 
-    detectors: tuple[Literal["knn"], ...] = ("knn",)
+    detectors: tuple[Literal["knn", "isolation_forest"], ...] = ("knn", "isolation_forest")
     neighbours: int = 10
+    trees: int = 300
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,57 @@
+"""Anomaly score by isolation: an object is odd that few random cuts suffice to separate from the others."""
+
+import numpy as np
+from jaxtyping import Float, Float32
+from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
+from sklearn.preprocessing import normalize
+
+from domainssl.anomalies.preparation import standardisation
+
+COMPONENTS = 64
+ROUNDING = 1e-6  # of the largest variance; cuts in components below would be drawn as often and tell nothing
+FITTED_ROWS = 50_000  # for the components; their directions gain nothing from more
+ROWS_AT_ONCE = 65_536
+
+
+def isolation_forest_scores(
+    x: Float[np.ndarray, "n d"],
+    seed: int,
+    trees: int = 300,
+    reference: Float[np.ndarray, "m d"] | None = None,
+) -> Float32[np.ndarray, " n"]:
+    """Anomaly score 2^(-depth / expected depth), 0 to 1, over `trees` isolation trees of 256 objects each; higher is
+    odder (Liu, Ting and Zhou 2008).
+
+    Rows are standardised and compared by direction, as for kNN, then reduced to principal components. Components and
+    trees are fitted on the finite rows of `x`, or of `reference` where given, with random numbers from `seed` alone.
+    NaN for a row that holds NaN or infinity, and for all where fewer than 2 rows can be fitted.
+    Raises ValueError for fewer than 1 tree.
+    """
+    if trees < 1:
+        raise ValueError(f"trees: {trees} give no score; give 1 or more")
+    scores = np.full(len(x), np.nan, dtype=np.float32)
+    fitted = x if reference is None else reference
+    fitted = fitted[np.isfinite(fitted).all(axis=1)]
+    if len(fitted) < 2:
+        return scores
+    rng = np.random.default_rng(seed)
+    standardised = standardisation(fitted)
+    sample = fitted if len(fitted) <= FITTED_ROWS else fitted[np.sort(rng.permutation(len(fitted))[:FITTED_ROWS])]
+    # A tree cuts one feature at a time, drawn alike from all. Of a network's hundreds most repeat one another or hold
+    # noise; the leading components are few, uncorrelated, and hold most of what makes objects differ.
+    count = min(COMPONENTS, len(sample) - 1, x.shape[1])
+    with np.errstate(invalid="ignore"):  # rows that are all alike have no variance to take shares of
+        components = PCA(count, svd_solver="covariance_eigh").fit(normalize(standardised(sample)))
+    variance = components.explained_variance_
+    told = max(1, int((variance > ROUNDING * variance[0]).sum()))
+
+    def reduced(rows: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n k"]:
+        parts = [rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE)]
+        return np.concatenate([components.transform(normalize(standardised(part)))[:, :told] for part in parts])
+
+    forest = IsolationForest(n_estimators=trees, random_state=int(rng.integers(2**32))).fit(reduced(fitted))
+    scored = np.isfinite(x).all(axis=1)
+    if scored.any():
+        scores[scored] = -forest.score_samples(reduced(x[scored]))
+    return scores
