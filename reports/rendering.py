@@ -1,4 +1,4 @@
-"""Pixels to pictures for the eye: an asinh colour stretch for linear flux, a plain copy for display images."""
+"""Pixels to pictures for the eye: an asinh stretch for linear flux, a copy or a window for display images."""
 
 import re
 from collections.abc import Sequence
@@ -80,6 +80,48 @@ def render_display(pixels: Float[np.ndarray, "n c h w"]) -> UInt8[np.ndarray, "n
     levels = np.rint(np.clip(np.nan_to_num(pixels.astype(np.float32), nan=0.0), 0, 1) * 255).astype(np.uint8)
     channel_last = np.moveaxis(levels, 1, -1)
     return np.ascontiguousarray(np.broadcast_to(channel_last, (*channel_last.shape[:3], 3)))
+
+
+def render_window(
+    pixels: Float[np.ndarray, "n c h w"], level: float | int | None = None, window: float | int | None = None
+) -> UInt8[np.ndarray, "n h w 3"]:
+    """Grey pictures by window and level: black below level - window/2, white above level + window/2, linear between.
+
+    `level` and `window` are in the units of `pixels` and hold for all images. What is not given is each image's own,
+    from the central 98 % of its finite pixels (from all of them where those 98 % are one value). An image of one value
+    is middle grey, the colour of its level. NaN is black, infinity white and minus infinity black; no image gives an
+    empty array. Three channels are windowed alike. Raises ValueError for another number of channels, a window that is
+    not positive or a level that is not finite.
+
+    Source: DICOM PS3.3 C.11.2.1.2.1 in the continuous form of C.11.2.1.3.2 (LINEAR_EXACT).
+    """
+    if pixels.shape[1] not in (1, 3):
+        raise ValueError(f"pixels: {pixels.shape[1]} channels; a windowed image has 1 (grey) or 3")
+    if window is not None and not (np.isfinite(window) and window > 0):
+        raise ValueError(f"window {window} must be positive and finite; give the width in the units of the pixels")
+    if level is not None and not np.isfinite(level):
+        raise ValueError(f"level {level} must be finite; give the middle of the window in the units of the pixels")
+    grey = np.zeros(pixels.shape, np.uint8)
+    for image, picture in zip(pixels, grey, strict=True):
+        low, high = _central_range(image)
+        middle = (low + high) / 2 if level is None else float(level)
+        width = high - low if window is None else float(window)
+        # float64: neither the ends of float32 nor a window far narrower than the level may overflow or vanish.
+        offset = image.astype(np.float64) - middle
+        with np.errstate(over="ignore"):
+            shade = offset / width + 0.5 if width > 0 else np.sign(offset) / 2 + 0.5
+        picture[...] = np.rint(np.clip(np.nan_to_num(shade, nan=0.0), 0, 1) * 255)
+    channel_last = np.moveaxis(grey, 1, -1)
+    return np.ascontiguousarray(np.broadcast_to(channel_last, (*channel_last.shape[:3], 3)))
+
+
+def _central_range(image: Float[np.ndarray, "c h w"]) -> tuple[float, float]:
+    """The ends of the central 98 % of the finite pixels, of all of them if those are equal; zeros if none is finite."""
+    finite = image[np.isfinite(image)].astype(np.float64)
+    if not finite.size:
+        return 0.0, 0.0
+    low, high = np.quantile(finite, (0.01, 0.99))
+    return (float(low), float(high)) if low < high else (float(finite.min()), float(finite.max()))
 
 
 def _wavelength(band: str) -> int | None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from reports.rendering import render_display, render_linear, wavelength_order
+from reports.rendering import render_display, render_linear, render_window, wavelength_order
 
 
 def noisy_galaxy(bands: int, size: int = 33, seed: int = 0) -> np.ndarray:
@@ -131,6 +131,90 @@ def test_display_grey_nan_and_range() -> None:
     assert picture[0, ..., 1].tolist() == [[0, 0], [128, 255]]
     with pytest.raises(ValueError, match="2 channels"):
         render_display(np.zeros((1, 2, 3, 3), np.float32))
+
+
+def test_window_and_level_golden() -> None:
+    """A CT lung window, level -600 and width 1500 HU: black from -1350, white from 150."""
+    pixels = np.array([[-3000, -1350, -975, -600, -225, 150, 3000, np.nan]], np.float32)[None, None]
+    picture = render_window(pixels, -600, 1500.0)
+    assert picture.shape == (1, 1, 8, 3)
+    assert picture[0, 0, :, 0].tolist() == [0, 0, 64, 128, 191, 255, 255, 0]
+    assert (picture == picture[..., :1]).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    hnp.arrays(np.float32, (2, 1, 3, 4), elements=st.floats(-4096, 4096, width=32)),
+    st.integers(-8000, 8000).map(lambda quarters: quarters / 4),  # a DICOM decimal string holds 16 characters
+    st.integers(1, 20000).map(lambda quarters: quarters / 4),
+)
+def test_windows_agree_with_pydicom(pixels: np.ndarray, level: float, window: float) -> None:
+    from pydicom.dataset import Dataset
+    from pydicom.pixels import apply_windowing
+
+    header = Dataset()
+    header.PhotometricInterpretation, header.VOILUTFunction = "MONOCHROME2", "LINEAR_EXACT"
+    header.WindowCenter, header.WindowWidth = str(level), str(window)
+    header.BitsStored, header.PixelRepresentation = 8, 0
+    header.RescaleSlope, header.RescaleIntercept = "1", "0"  # pydicom then maps to 0..255
+    expected = apply_windowing(pixels[:, 0].astype(np.float64), header)
+    picture = render_window(pixels, level, window)
+    assert np.abs(picture[..., 0] - expected).max() <= 0.5 + 1e-3
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    hnp.arrays(np.float32, (1, 1, 5, 5), elements=st.floats(width=32, allow_nan=True, allow_infinity=True)),
+)
+def test_brighter_pixels_are_never_darker(pixels: np.ndarray) -> None:
+    """For any pixels: without a warning, NaN black, the order of the others kept."""
+    picture = render_window(pixels)[0, ..., 0]
+    values = pixels[0, 0]
+    assert (picture[np.isnan(values)] == 0).all()
+    order = np.argsort(values[~np.isnan(values)])
+    assert (np.diff(picture[~np.isnan(values)][order].astype(int)) >= 0).all()
+
+
+def test_an_image_without_a_window_gets_its_own() -> None:
+    ramp = np.linspace(0, 1000, 1001, dtype=np.float32).reshape(1, 1, 7, 143)
+    hot = ramp.copy()
+    hot[0, 0, 0, :3] = 1e6, np.nan, np.inf
+    both = render_window(np.concatenate([ramp, -3 * ramp + 7]))
+    assert (both[0] == 0).mean() == pytest.approx(0.01, abs=0.005)
+    assert (both[0] == 255).mean() == pytest.approx(0.01, abs=0.005)
+    np.testing.assert_allclose(both[0].astype(int), 255 - both[1].astype(int), atol=1)
+    # A few hot pixels do not darken the rest.
+    assert np.abs(render_window(hot)[0, 1:].astype(int) - both[0, 1:].astype(int)).max() <= 2
+    # A level alone moves the window that the image has, a window alone widens it round the image's own level.
+    assert render_window(ramp, level=0)[0, 0, 0, 0] == 128
+    assert render_window(ramp, window=1e6)[0].min() > 126
+
+
+def test_images_of_one_value_or_none_divide_by_nothing() -> None:
+    flat = np.full((1, 1, 4, 4), 7, np.float32)
+    assert (render_window(flat) == 128).all()
+    assert (render_window(np.full((1, 3, 4, 4), np.nan, np.float32)) == 0).all()
+    assert render_window(np.zeros((0, 1, 4, 4), np.float32)).shape == (0, 4, 4, 3)
+    # A background of more than 98 % leaves the content its contrast.
+    flat = np.zeros((1, 1, 100, 100), np.float32)
+    flat[0, 0, 0, :2] = 1, 2
+    assert render_window(flat)[0, 0, :3, 0].tolist() == [128, 255, 0]
+
+
+@pytest.mark.parametrize(
+    ("channels", "level", "window", "message"),
+    [
+        (2, None, None, "2 channels"),
+        (1, None, 0, "window 0 must be positive"),
+        (1, None, float("nan"), "window nan"),
+        (1, float("inf"), 1.0, "level inf must be finite"),
+    ],
+)
+def test_windows_that_are_none_are_refused(
+    channels: int, level: float | None, window: float | int | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        render_window(np.zeros((1, channels, 2, 2), np.float32), level, window)
 
 
 def test_real_decals_cutout_shows_a_galaxy_on_a_dark_sky(shared_data: Path) -> None:
