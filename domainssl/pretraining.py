@@ -58,7 +58,7 @@ def pretrain(
     )
 
     method.to(device)
-    precision.arrange(method.encoder)
+    precision.arrange(method)
     optimisers = {player: make_optimiser(method, player, options) for player in method.players()}
     progress = load_checkpoint(checkpoint, key, method, optimisers) or Progress(0, [], [])
     step, losses, records = progress.step, progress.epoch_losses, progress.records
@@ -87,8 +87,8 @@ def pretrain(
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
-        method.after_step(result, step / total)
         step += 1
+        method.after_step(result, step / total)
         losses.append(sum(loss.item() for loss in result.losses.values()))
         on_step(step, total, losses[-1])
 

@@ -449,6 +449,13 @@ def test_the_last_step_has_rate_zero(store, tmp_path):
     assert not any(torch.equal(at[5][name], at[4][name]) for name in parameters if name.endswith("conv_stem.weight"))
 
 
+def test_the_method_is_told_its_progress_once_a_step_up_to_the_end(store, tmp_path, monkeypatch):
+    told: list[float] = []
+    monkeypatch.setattr(SimCLR, "after_step", lambda self, step, progress: told.append(progress))
+    train(store, tmp_path / "c.safetensors")
+    assert told == [done / 6 for done in (1, 2, 3, 4, 5, 6)]
+
+
 def test_weight_decay_skips_biases_and_norms(store):
     method = simclr(store)
     optimiser = make_optimiser(method, "model", SHORT)

@@ -45,7 +45,7 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def after_step(self, step: Step, progress: float) -> None:
-        """Apply what changes once per optimiser step (teacher, queue, centre); `progress` runs from 0 to 1."""
+        """Apply what changes once per optimiser step (teacher, queue, centre); `progress` is 1 after the last."""
 
     @abstractmethod
     def exported(self) -> TimmEncoder:
