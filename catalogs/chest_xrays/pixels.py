@@ -1,0 +1,233 @@
+"""DICOM pixels to grey in 0..1 with white bones: the grayscale pipeline of PS3.4 N.2 as far as a screen needs it.
+
+Radiographs have at most 65,536 stored values, so that each step is worked out once per value and not once per pixel:
+a table over all stored values is made and looked up at the end.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64, Integer, UInt
+from pydicom.dataset import Dataset
+from pydicom.pixels import apply_windowing, pixel_array
+
+from catalogs.checks import refuse_pixels
+from catalogs.chest_xrays.headers import error_kind, silence
+from catalogs.reading import Refusal
+
+# Black and white where no window is declared: percentiles of the valid pixels.
+PERCENTILES = (0.5, 99.5)
+
+NO_WINDOW = "no declared window"
+BAD_WINDOW = "window not usable"
+CONTRADICTORY = "contradictory polarity"
+
+
+def decode(dataset: Dataset) -> tuple[Float32[np.ndarray, "y x"], tuple[str, ...]] | Refusal:
+    """Grey values 0..1 in which dense tissue is bright, NaN where padded, and flags; or why there are none.
+
+    `dataset` is one that `catalogs.chest_xrays.headers.read_header` gave. Stored values become modality values
+    (Modality LUT or rescale), then display values: by the first VOI LUT, else the first window, each scaled by its own
+    range of output; else, with the flag "no declared window", linearly between the percentiles 0.5 and 99.5 of the
+    valid pixels (their extremes where these coincide). A declared VOI LUT or window that cannot be applied, or under
+    which all pixels have one value although they differ, counts as none, with the flag "window not usable". Then values
+    are inverted once where either Photometric Interpretation is MONOCHROME1 or Presentation LUT Shape is INVERSE; where
+    only one of the two asks for it although the other is given, the flag is "contradictory polarity". Stored values in
+    the Pixel Padding range (PS3.3 C.7.5.1.1.2) are NaN and take no part in any scale.
+
+    Refusals: undecodable, shape, bad_header (an unusable modality LUT or rescale), too_large (memory), and those of
+    `catalogs.checks.refuse_pixels`. Never raises for a bad file.
+    """
+    with silence(), np.errstate(all="ignore"):
+        try:
+            stored = _stored(dataset)
+            if isinstance(stored, Refusal):
+                return stored
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except MemoryError:
+            return Refusal("too_large", "the pixels need more memory than there is")
+        except BaseException as error:  # noqa: BLE001 - a decoder in Rust panics with a BaseException
+            return Refusal("undecodable", f"the pixels cannot be decoded ({error_kind(error)})")
+        try:
+            return _displayed(dataset, stored)
+        except MemoryError:
+            return Refusal("too_large", "the pixels need more memory than there is")
+        except Exception as error:  # noqa: BLE001 - one bad file must not end a run over a million
+            return Refusal("bad_header", f"the header's account of the pixels is unusable ({error_kind(error)})")
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """Every value that can be stored, at the index of its bits; how many valid pixels have it; what it measures."""
+
+    counts: Int64[np.ndarray, " level"]
+    values: Float64[np.ndarray, " level"]
+
+    @property
+    def present(self) -> Bool[np.ndarray, " level"]:
+        return self.counts > 0
+
+
+def _stored(dataset: Dataset) -> Integer[np.ndarray, "y x"] | Refusal:
+    stored = np.asarray(pixel_array(dataset, index=0))
+    declared = (int(dataset.Rows), int(dataset.Columns))
+    if stored.shape != declared:
+        return Refusal("shape", f"the pixels decode to {stored.shape}, the header declares {declared}")
+    if stored.dtype.kind not in "iu" or stored.dtype.itemsize > 2:
+        return Refusal("undecodable", f"the pixels decode to {stored.dtype}; integers of at most 16 bits are read")
+    return np.ascontiguousarray(stored, stored.dtype.newbyteorder("="))
+
+
+def _displayed(
+    dataset: Dataset, stored: Integer[np.ndarray, "y x"]
+) -> tuple[Float32[np.ndarray, "y x"], tuple[str, ...]] | Refusal:
+    indices = stored.view(f"u{stored.dtype.itemsize}")
+    every = np.arange(2 ** (8 * stored.dtype.itemsize), dtype=indices.dtype).view(stored.dtype).astype(np.float64)
+    padded = _padding(dataset, every)
+    counts = _counts(indices, len(every))
+    counts[padded] = 0
+    levels = _Levels(counts, _modality(dataset, every, counts > 0))
+    grey, flags = _grey(dataset, levels)
+    inverted, contradictory = _polarity(dataset)
+    if inverted:
+        grey = np.float32(1) - grey
+    if contradictory:
+        flags = (*flags, CONTRADICTORY)
+    grey[padded] = np.nan
+    pixels = grey[indices]
+    return refuse_pixels(pixels[None], ("grey",)) or (pixels, flags)
+
+
+def _padding(dataset: Dataset, every: Float64[np.ndarray, " level"]) -> Bool[np.ndarray, " level"]:
+    """Which stored values stand for no pixel: PixelPaddingValue, or from it to PixelPaddingRangeLimit."""
+    first = dataset.get("PixelPaddingValue")
+    if first is None:
+        return np.zeros(len(every), bool)
+    last = dataset.get("PixelPaddingRangeLimit")
+    ends = sorted(_as_stored(value, dataset) for value in (first, first if last is None else last))
+    return (every >= ends[0]) & (every <= ends[1])
+
+
+def _as_stored(value: Any, dataset: Dataset) -> int:
+    """A 16-bit value in the representation of the pixels: writers confuse the VRs US and SS."""
+    value = int(value)
+    if dataset.PixelRepresentation == 1 and value > 32767:
+        return value - 65536
+    if dataset.PixelRepresentation == 0 and value < 0:
+        return value + 65536
+    return value
+
+
+def _counts(indices: UInt[np.ndarray, "y x"], levels: int) -> Int64[np.ndarray, " level"]:
+    """Pixels of each value, by blocks of rows, since bincount makes a copy of eight bytes a pixel."""
+    counts = np.zeros(levels, np.int64)
+    for first in range(0, len(indices), 256):
+        counts += np.bincount(indices[first : first + 256].ravel(), minlength=levels)
+    return counts
+
+
+def _modality(
+    dataset: Dataset, every: Float64[np.ndarray, " level"], present: Bool[np.ndarray, " level"]
+) -> Float64[np.ndarray, " level"]:
+    """Modality LUT or rescale (PS3.3 C.11.1); a slope or intercept that is absent or empty is 1 or 0."""
+    items = dataset.get("ModalityLUTSequence")
+    if items:
+        return _looked_up(every, present, items[0], dataset)[0]
+    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
+    values = every * float(1 if slope is None else slope) + float(0 if intercept is None else intercept)
+    if not np.isfinite(values).all():
+        raise ValueError("the rescaled values are not finite")
+    return values
+
+
+def _looked_up(
+    values: Float64[np.ndarray, " level"], present: Bool[np.ndarray, " level"], item: Dataset, dataset: Dataset
+) -> tuple[Float64[np.ndarray, " level"], Float64[np.ndarray, " entry"]]:
+    """Values through a Modality or VOI LUT (PS3.3 C.11.1.1, C.11.2.1.1), and the entries of that LUT.
+
+    Not by pydicom 3.0, in which tables of 10 or 12 bits fail as Modality LUT, and 8-bit entries wrap a VOI LUT's index.
+    """
+    length, first, _ = (int(value) for value in item.LUTDescriptor)
+    length = length or 65536
+    data = item.LUTData
+    if isinstance(data, bytes):
+        # OW; a byte an entry where there are only so many (PS3.3 C.11.1.1.1).
+        order = "<" if dataset.file_meta.TransferSyntaxUID.is_little_endian else ">"
+        data = np.frombuffer(data, np.uint8 if len(data) < 2 * length else f"{order}u2", count=length)
+    entries = np.atleast_1d(np.asarray(data, np.float64))[:length]
+    if len(entries) < length:
+        raise ValueError("the LUT is shorter than its descriptor says")
+    if first > 32767 and first > values[present].max(initial=-np.inf):
+        first -= 65536  # signed values under the VR US: otherwise all would lie before the table
+    index = np.clip(np.rint(values) - first, 0, length - 1).astype(np.int64)
+    return entries[index], entries
+
+
+def _grey(dataset: Dataset, levels: _Levels) -> tuple[Float32[np.ndarray, " level"], tuple[str, ...]]:
+    """Each level's display value, 0..1, not yet inverted, and the flags of how it was found."""
+    try:
+        grey = _by_declared_window(dataset, levels)
+        flags = () if grey is not None else (NO_WINDOW,)
+        if grey is not None and _flat(grey, levels) and not _flat(levels.values, levels):
+            grey, flags = None, (BAD_WINDOW,)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - an empty centre, a width of 0, text for a number ...
+        grey, flags = None, (BAD_WINDOW,)
+    if grey is None:
+        grey = _by_percentiles(levels)
+    return np.clip(grey, 0, 1).astype(np.float32), flags
+
+
+def _by_declared_window(dataset: Dataset, levels: _Levels) -> Float64[np.ndarray, " level"] | None:
+    """Levels by the first VOI LUT, else the first window (PS3.3 C.11.2), 0..1; None where neither is declared.
+
+    Raises anything where a declared one cannot be applied.
+    """
+    items = dataset.get("VOILUTSequence")
+    if items:
+        values, entries = _looked_up(levels.values, levels.present, items[0], dataset)
+        low, high = entries.min(), entries.max()
+    elif dataset.get("WindowCenter") is None and dataset.get("WindowWidth") is None:
+        return None
+    else:
+        # What the window gives far below and far above is its range of output, whatever pydicom takes that to be.
+        windowed = apply_windowing(np.concatenate([levels.values, [-np.inf, np.inf]]), dataset, index=0)
+        values, low, high = windowed[:-2], windowed[-2], windowed[-1]
+    grey = (values - low) / (high - low)
+    if not np.isfinite(grey).all():
+        raise ValueError("the window gives no range of output")
+    return grey
+
+
+def _by_percentiles(levels: _Levels) -> Float64[np.ndarray, " level"]:
+    """Levels linearly between two percentiles of the valid pixels, or between their extremes; 0 where all are equal."""
+    present = np.flatnonzero(levels.present)
+    if not len(present):
+        return np.zeros(len(levels.values))
+    ordered = present[np.argsort(levels.values[present], kind="stable")]
+    values, up_to = levels.values[ordered], np.cumsum(levels.counts[ordered])
+    ranks = np.array(PERCENTILES) / 100 * (up_to[-1] - 1)
+    lower, upper = (values[np.searchsorted(up_to, whole, side="right")] for whole in (np.floor(ranks), np.ceil(ranks)))
+    low, high = lower + (upper - lower) * (ranks % 1)
+    if low == high:
+        low, high = values[0], values[-1]
+    if low == high:
+        return np.zeros(len(levels.values))
+    return (levels.values - low) / (high - low)
+
+
+def _flat(values: Float64[np.ndarray, " level"], levels: _Levels) -> bool:
+    """Whether all valid pixels have one value, as float32 clipped to the display's range shows it for grey values."""
+    shown = values[levels.present]
+    return len(shown) == 0 or bool(shown.min() == shown.max())
+
+
+def _polarity(dataset: Dataset) -> tuple[bool, bool]:
+    """Whether to invert, and whether the two elements that say so contradict each other (PS3.3 C.8.11.3.1.2)."""
+    white_is_low = str(dataset.PhotometricInterpretation).strip() == "MONOCHROME1"
+    shape = str(dataset.get("PresentationLUTShape") or "").strip().upper()
+    contradictory = (white_is_low and shape == "IDENTITY") or (not white_is_low and shape == "INVERSE")
+    return white_is_low or shape == "INVERSE", contradictory
