@@ -1,4 +1,4 @@
-"""The report: one HTML file that opens from disk, needs no network and runs one script of its own."""
+"""The report: one HTML file that opens from disk, needs no network and runs only scripts of its own."""
 
 import base64
 import hashlib
@@ -18,6 +18,9 @@ from reports import payload, sections
 from reports.atomic import replacing
 from reports.projection import FEWEST_FOR_UMAP
 
+# In the order they run: the first gives the second what it uses.
+SCRIPTS = ("selection.js", "page.js")
+
 
 @dataclass(frozen=True)
 class Page:
@@ -28,7 +31,9 @@ class Page:
     numbers, unknown where None, NaN or "". `thumbnails` (RGB, 0..255) belong to the rows `thumbnail_rows`, or to all
     objects in order where that is None. `metrics` are the rows of metrics.json. `anomalies` hold rank, object_id,
     score, and optionally flags (texts) and links (name to URL, http or https only), the strangest first, each with its
-    picture in `anomaly_pictures`. `training` holds one record an epoch (see figures.training_curves), `quarantine` the
+    picture in `anomaly_pictures`; `trouble` and `trouble_pictures`, of the same form and ranking, hold instead the
+    objects whose images are at fault, their flags saying how: empty where none was found, None (and then no section)
+    where nobody looked. `training` holds one record an epoch (see figures.training_curves), `quarantine` the
     number of objects left out by reason, `provenance` nested facts. Parts that are empty are said to be absent.
     """
 
@@ -44,6 +49,8 @@ class Page:
     metrics: Sequence[Mapping[str, Any]] = ()
     anomalies: Sequence[Mapping[str, Any]] = ()
     anomaly_pictures: UInt8[np.ndarray, "k p p 3"] | None = None
+    trouble: Sequence[Mapping[str, Any]] | None = None
+    trouble_pictures: UInt8[np.ndarray, "j q q 3"] | None = None
     training: Sequence[Mapping[str, Any]] = ()
     quarantine: Mapping[str, int] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -70,6 +77,12 @@ class Page:
             )
         if self.anomaly_pictures is not None and len(self.anomaly_pictures) != len(self.anomalies):
             raise ValueError(f"page: {len(self.anomaly_pictures)} pictures for {len(self.anomalies)} anomalies")
+        trouble = self.trouble or ()
+        if self.trouble_pictures is not None and len(self.trouble_pictures) != len(trouble):
+            raise ValueError(f"page: {len(self.trouble_pictures)} pictures for {len(trouble)} objects in trouble")
+        twice = {str(item["object_id"]) for item in trouble} & {str(item["object_id"]) for item in self.anomalies}
+        if twice:
+            raise ValueError(f"page: {min(twice)} stands among the anomalies and in trouble; show it in one of them")
 
     def _thumbnail_rows(self) -> Int64[np.ndarray, " m"]:
         if self.thumbnail_rows is not None:
@@ -80,39 +93,56 @@ class Page:
 def write_page(path: Path, page: Page) -> None:
     """Writes the report as one UTF-8 HTML file, under another name first; equal pages give equal files.
 
-    Its content security policy allows its own script by hash, pictures inside the file, and nothing else: no request
+    Its content security policy allows its own scripts by hash, pictures inside the file, and nothing else: no request
     leaves, and no text that comes from data can run.
     """
     row_of = {name: row for row, name in enumerate(page.object_ids)}
-    script = _asset("page.js")
-    assert "</script" not in script.lower()
+    scripts = [_asset(name) for name in SCRIPTS]
+    assert not any("</script" in script.lower() for script in scripts)
     count = len(page.object_ids)
     text = Template(_asset("page.html")).substitute(
         title=escape(page.title),
         subtitle=escape(page.subtitle),
         style=_asset("page.css"),
-        script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        script_hashes=" ".join(map(_hash_source, scripts)),
         object_count="1 object" if count == 1 else f"{count:,} objects",
         projection="UMAP" if count >= FEWEST_FOR_UMAP else "principal components",
         notices=sections.sentences(page.notices, "notices"),
         findings=sections.sentences(page.findings, "findings", empty="None were written for this run."),
         few_labels=sections.few_labels(page.metrics),
         anomalies=sections.anomalies(page.anomalies, page.anomaly_pictures, row_of),
+        trouble_link='\n<a href="#input-trouble">Input trouble</a>' if page.trouble else "",
+        trouble=_trouble(page, row_of),
         training=sections.training(page.training),
         left_out=sections.left_out(page.quarantine, kept=count),
         provenance=sections.provenance(page.provenance),
         data=payload.script_json(_data(page, row_of)),
-        script=script,
+        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
     )
     # The script's hash holds only if line ends stay as they are; a lone surrogate in a name must not stop the report.
     with replacing(path) as partial:
         partial.write_bytes(text.encode("utf-8", errors="replace"))
 
 
+def _trouble(page: Page, row_of: Mapping[str, int]) -> str:
+    """The section, or nothing where nobody looked for trouble."""
+    if page.trouble is None:
+        return ""
+    return (
+        '<section id="input-trouble" aria-labelledby="input-trouble-heading">\n'
+        '<h2 id="input-trouble-heading">Input trouble</h2>\n'
+        f"{sections.trouble(page.trouble, page.trouble_pictures, row_of)}\n</section>"
+    )
+
+
 def _data(page: Page, row_of: Mapping[str, int]) -> dict[str, Any]:
     rows = page._thumbnail_rows()
     thumbnails = np.zeros((0, 1, 1, 3), np.uint8) if page.thumbnails is None else page.thumbnails
     ranked = [(str(item["object_id"]), int(item["rank"])) for item in page.anomalies]
+    trouble = [
+        (str(item["object_id"]), int(item["rank"]), "; ".join(map(str, item.get("flags") or ())))
+        for item in page.trouble or ()
+    ]
     return {
         "count": len(page.object_ids),
         "ids": payload.id_list(page.object_ids),
@@ -122,8 +152,14 @@ def _data(page: Page, row_of: Mapping[str, int]) -> dict[str, Any]:
         "sheets": payload.sprite_sheets(thumbnails),
         "columns": [payload.column(name, values) for name, values in page.columns.items()],
         "anomalies": [[row_of[name], rank] for name, rank in ranked if name in row_of],
+        "trouble": [[row_of[name], rank, kinds] for name, rank, kinds in trouble if name in row_of],
         "viridis": (matplotlib.colormaps["viridis"](np.linspace(0, 1, 256), bytes=True)[:, :3]).tobytes().hex(),
     }
+
+
+def _hash_source(script: str) -> str:
+    """The content security policy's name for a script with exactly this text."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode('ascii')}'"
 
 
 def _asset(name: str) -> str:

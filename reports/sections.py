@@ -1,6 +1,7 @@
 """The sections of the page as HTML; every text from outside is escaped here."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -12,13 +13,17 @@ from jaxtyping import UInt8
 from reports.figures import STARTS, label_efficiency, start_name, training_curves
 from reports.payload import webp
 
+SENTENCES_IN_ONE_COLUMN = 12
+
 
 def sentences(items: Sequence[str], css_class: str, empty: str = "") -> str:
-    """A list, or the paragraph `empty` (nothing if that is empty too)."""
+    """A list, in columns where it is long, or the paragraph `empty` (nothing if that is empty too)."""
     if not items:
         return f'<p class="soft">{escape(empty)}</p>' if empty else ""
-    role = ' role="note"' if css_class == "notices" else ""
-    return f'<ul class="{css_class}"{role}>' + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
+    label = ' aria-label="Notices"' if css_class == "notices" else ""
+    # All stay in sight: the last sentence may be the warning.
+    css_class += " many" if len(items) > SENTENCES_IN_ONE_COLUMN else ""
+    return f'<ul class="{css_class}"{label}>' + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
 
 
 def few_labels(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -50,27 +55,30 @@ def anomalies(
     """A grid of pictures with rank, id, score, flags and links; `row_of` says which of them are on the map."""
     if not ranked:
         return '<p class="soft">No anomalies were ranked.</p>'
-    cards = []
-    for position, item in enumerate(ranked):
-        name = str(item["object_id"])
-        if pictures is None:
-            picture = '<div class="picture no-picture">no picture</div>'
-        else:
-            encoded = webp(pictures[position], quality=86)
-            picture = f'<img class="picture" alt="Picture of {escape(name)}" src="data:image/webp;base64,{encoded}">'
-        flags = "".join(f'<span class="flag">{escape(str(flag))}</span>' for flag in item.get("flags") or ())
-        links = "".join(map(_link, (item.get("links") or {}).items()))
-        if name in row_of:
-            links += f'<button type="button" data-row="{row_of[name]}">on the map</button>'
-        cards.append(
-            f'<li>{picture}<div class="heading"><span class="rank">{int(item["rank"])}</span>'
-            f'<span class="score" title="score">{_number(item["score"])}</span></div>'
-            f'<div class="id">{escape(name)}</div>{flags}<div class="links">{links}</div></li>'
-        )
     return (
         "<p>The objects that are least like the others by their embeddings, the strangest first: rank, score, id, "
-        "flags. A high rank is a reason to look, not a finding; artefacts rank high too.</p>"
-        f'<ol class="anomalies">{"".join(cards)}</ol>'
+        "flags. Score: the mean over detectors of the share of objects that are less odd, 0 to 1. A high rank is a "
+        "reason to look, not a finding; artefacts rank high too.</p>"
+        f"{_cards(ranked, pictures, row_of)}"
+    )
+
+
+def trouble(
+    ranked: Sequence[Mapping[str, Any]], pictures: UInt8[np.ndarray, "k p p 3"] | None, row_of: Mapping[str, int]
+) -> str:
+    """The same grid for objects whose images are at fault, headed by how many there are of each kind (flag)."""
+    if not ranked:
+        return '<p class="soft">None was found.</p>'
+    counts = Counter(str(flag) for item in ranked for flag in dict.fromkeys(item.get("flags") or ()))
+    kinds = "".join(
+        f'<li><span class="flag">{escape(kind)}</span> {count:,}</li>'
+        for kind, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    )
+    return (
+        "<p>These images are inverted, rotated, cut or empty, or otherwise not as such images should be, and rank high "
+        "for that alone; look at the input before at the object. Ranks and scores are of the same ranking as above.</p>"
+        f'<ul class="kinds" aria-label="Kinds of input trouble">{kinds}</ul>'
+        f"{_cards(ranked, pictures, row_of)}"
     )
 
 
@@ -118,6 +126,29 @@ def provenance(facts: Mapping[str, Any]) -> str:
             for name, value in _flattened(group)
         ]
     return f'<table class="provenance"><tbody>{"".join(rows)}</tbody></table>'
+
+
+def _cards(
+    ranked: Sequence[Mapping[str, Any]], pictures: UInt8[np.ndarray, "k p p 3"] | None, row_of: Mapping[str, int]
+) -> str:
+    cards = []
+    for position, item in enumerate(ranked):
+        name = str(item["object_id"])
+        if pictures is None:
+            picture = '<div class="picture no-picture">no picture</div>'
+        else:
+            encoded = webp(pictures[position], quality=86)
+            picture = f'<img class="picture" alt="Picture of {escape(name)}" src="data:image/webp;base64,{encoded}">'
+        flags = "".join(f'<span class="flag">{escape(str(flag))}</span>' for flag in item.get("flags") or ())
+        links = "".join(map(_link, (item.get("links") or {}).items()))
+        if name in row_of:
+            links += f'<button type="button" data-row="{row_of[name]}">on the map</button>'
+        cards.append(
+            f'<li>{picture}<div class="heading"><span class="rank">{int(item["rank"])}</span>'
+            f'<span class="score" title="score">{_number(item["score"])}</span></div>'
+            f'<div class="id">{escape(name)}</div>{flags}<div class="links">{links}</div></li>'
+        )
+    return f'<ol class="anomalies">{"".join(cards)}</ol>'
 
 
 def _groups(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, list[Mapping[str, Any]]]]:

@@ -163,6 +163,44 @@ def test_values_stand_in_the_table_with_their_intervals(tmp_path: Path) -> None:
     assert '+0.200 <span class="interval">[−0.050, +0.450]</span>' in text
 
 
+def test_input_trouble_stands_apart_from_the_anomalies(tmp_path: Path) -> None:
+    trouble = [
+        {"rank": 2, "object_id": "object-7", "score": 0.99, "flags": ["inverted"]},
+        {"rank": 5, "object_id": "object-9", "score": 0.98, "flags": ["empty", "inverted"]},
+    ]
+    pictures = np.full((2, 30, 30, 3), 200, np.uint8)
+    text, parsed, data = written(tmp_path, full_page(trouble=trouble, trouble_pictures=pictures))
+    assert [a["id"] for tag, a in parsed.elements if tag == "section"][3:5] == ["anomalies", "input-trouble"]
+    assert '<a href="#input-trouble">' in text
+    section = text[text.index('<section id="input-trouble"') : text.index('<section id="training"')]
+    assert section.count("<img") == 2
+    assert "look at the input before at the object" in section
+    assert '<span class="flag">inverted</span> 2</li><li><span class="flag">empty</span> 1</li>' in section
+    assert "object-7" not in text[text.index('<section id="anomalies"') : text.index('<section id="input-trouble"')]
+    assert data["anomalies"] == [[3, 1]]
+    assert data["trouble"] == [[7, 2, "inverted"], [9, 5, "empty; inverted"]]
+
+
+def test_no_trouble_is_said_only_where_it_was_looked_for(tmp_path: Path) -> None:
+    looked, _, _ = written(tmp_path, full_page(trouble=[]))
+    assert 'Input trouble</h2>\n<p class="soft">None was found.</p>' in looked
+    assert '<a href="#input-trouble">' not in looked
+    assert "input-trouble" not in "".join(re.findall(r"<(?:section|a) [^>]*>", written(tmp_path, full_page())[0]))
+
+
+def test_what_a_score_is_stands_above_the_anomalies(tmp_path: Path) -> None:
+    text, _, _ = written(tmp_path, full_page())
+    assert "the mean over detectors of the share of objects that are less odd" in text
+
+
+@pytest.mark.parametrize(("count", "columns"), [(12, False), (13, True)])
+def test_many_findings_are_set_in_columns_and_none_is_hidden(tmp_path: Path, count: int, columns: bool) -> None:
+    said = [f"Finding number {i}." for i in range(count)]
+    text, parsed, _ = written(tmp_path, full_page(findings=said))
+    assert ('<ul class="findings many">' in text) == columns
+    assert [t for t in parsed.texts if t.startswith("Finding number")] == said
+
+
 @pytest.mark.parametrize("bad", HOSTILE)
 def test_hostile_text_stays_text_everywhere(tmp_path: Path, bad: str) -> None:
     row = full_page().metrics[0] | {"label": bad, "start": bad, "head": bad, "metric": bad}
@@ -173,10 +211,11 @@ def test_hostile_text_stays_text_everywhere(tmp_path: Path, bad: str) -> None:
         anomalies=[{"rank": 1, "object_id": bad, "score": 1.0, "flags": [bad], "links": {bad: "https://x.org/" + bad}}],
         anomaly_pictures=np.zeros((1, 8, 8, 3), np.uint8), quarantine={bad: 1}, provenance={bad: {bad: bad}},
         training=[{"epoch": 1, "phase": bad, "loss": 1.0}, {"epoch": 2, "phase": "b", "loss": 1.0}],
+        trouble=[{"rank": 2, "object_id": bad + bad, "score": 1.0, "flags": [bad], "links": {bad: "https://x.org/"}}],
     )  # fmt: skip
     plain = written(tmp_path, full_page(4))[1]
     _, parsed, data = written(tmp_path, page)
-    assert [tag for tag, _ in parsed.elements].count("script") == 2
+    assert [tag for tag, _ in parsed.elements].count("script") == 3
     assert {tag for tag, _ in parsed.elements} <= {tag for tag, _ in plain.elements}
     assert not [name for _, attributes in parsed.elements for name in attributes if name.startswith("on")]
     assert json.loads(gzip.decompress(base64.b64decode(data["ids"])))[0] == bad
@@ -198,14 +237,16 @@ def test_only_web_addresses_become_links(tmp_path: Path) -> None:
     assert [address for address in addresses if not address.startswith("#")] == ["https://x.org/a?b=1&c=2"]
 
 
-def test_the_policy_allows_the_one_script_and_no_network(tmp_path: Path) -> None:
+def test_the_policy_allows_the_two_scripts_and_no_network(tmp_path: Path) -> None:
     text, parsed, _ = written(tmp_path, full_page())
     policy = next(a["content"] for tag, a in parsed.elements if a.get("http-equiv") == "Content-Security-Policy")
-    script = re.search(r"<script>(.*?)</script>", text, flags=re.DOTALL)
-    assert script is not None
-    digest = base64.b64encode(hashlib.sha256(script.group(1).encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in policy
-    assert policy.startswith("default-src 'none';")
+    scripts = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    assert len(digests) == 2
+    assert policy == (
+        f"default-src 'none'; script-src 'sha256-{digests[0]}' 'sha256-{digests[1]}'; style-src 'unsafe-inline'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
     assert "http" not in policy
     loaded = [
         a for tag, a in parsed.elements if tag in ("script", "link", "img", "iframe") and ("src" in a or "href" in a)
@@ -248,6 +289,8 @@ def test_equal_pages_give_equal_files(tmp_path: Path) -> None:
         ({"thumbnails": np.zeros((3, 8, 8, 3), np.uint8)}, "3 thumbnails for 40 rows"),
         ({"thumbnails": np.zeros((1, 8, 8, 3), np.uint8), "thumbnail_rows": np.array([40])}, "reach from 40 to 40"),
         ({"anomaly_pictures": np.zeros((3, 8, 8, 3), np.uint8)}, "3 pictures for 2 anomalies"),
+        ({"trouble_pictures": np.zeros((1, 8, 8, 3), np.uint8)}, "1 pictures for 0 objects in trouble"),
+        ({"trouble": [{"rank": 1, "object_id": "object-3", "score": 1.0}]}, "object-3 stands among the anomalies and"),
         (
             {"object_ids": [], "xy": np.zeros((0, 2), np.float32), "columns": {}, "thumbnails": None},
             "no objects to show",

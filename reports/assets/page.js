@@ -25,8 +25,12 @@
   let picked = -1;
   let kept = false;
   let pixelRatio = 1;
-  let image = null;
-  const rankOf = new Map(data.anomalies.map(([row, rank]) => [row, rank]));
+  let image = null; // the dots; rings and the lasso's line are drawn over it
+  let selected = null; // 1 or 0 per object, or null while none is selected
+  let lassoing = false;
+  let loop = null; // the line being drawn, x0, y0, x1, y1, ... on the map, so that it stays there under zoom
+  const rankOf = new Map(data.anomalies);
+  const troubleOf = new Map(data.trouble.map(([row, rank, kinds]) => [row, { rank, kinds }]));
   const sheets = [];
 
   async function unpack(text) {
@@ -46,18 +50,22 @@
 
   // Colours ------------------------------------------------------------------------------------------------------
 
+  async function unpackColumn(item) {
+    if (item.unpacked) return;
+    const buffer = await unpack(item.values);
+    item.unpacked = item.kind === "categorical" ? new Int32Array(buffer) : new Float32Array(buffer);
+  }
+
   async function choose(number) {
     const chosen = data.columns[number];
-    if (chosen && !chosen.unpacked) {
-      const buffer = await unpack(chosen.values);
-      chosen.unpacked = chosen.kind === "categorical" ? new Int32Array(buffer) : new Float32Array(buffer);
-    }
+    if (chosen) await unpackColumn(chosen);
     column = chosen || null;
     hidden = new Set();
     paint();
     legend();
     draw();
     describe();
+    countSelected();
   }
 
   function paint() {
@@ -141,6 +149,7 @@
       if (!hidden.delete(number)) hidden.add(number);
       button.setAttribute("aria-pressed", String(!hidden.has(number)));
       draw();
+      countSelected();
     });
     return button;
   }
@@ -161,6 +170,11 @@
   }
 
   function draw() {
+    drawDots();
+    drawOver();
+  }
+
+  function drawDots() {
     if (!order || !canvas.width) return;
     const width = canvas.width, height = canvas.height;
     if (!image || image.width !== width || image.height !== height) image = context.createImageData(width, height);
@@ -175,14 +189,18 @@
         if (opacity > 0) dot.push(dx, dy, Math.round(256 * opacity));
       }
     }
-    // Unknown values first, so that they lie below; the rest in a fixed shuffle, so that no class covers another.
-    for (let pass = column ? 0 : 1; pass < 2; pass++) {
+    // Unknown values first, so that they lie below; the rest in a fixed shuffle, so that no class covers another. Of a
+    // selection, the others are faded and lie below. They are mixed with the paper, since many see-through dots on one
+    // another would be as strong as before.
+    const passOf = (i) => (selected && selected[i] ? 2 : 0) + (column && isUnknown(i) ? 0 : 1);
+    for (let pass = 0; pass < (selected ? 4 : 2); pass++) {
+      const faded = selected && pass < 2;
       for (const i of order) {
-        if (column && isUnknown(i) !== (pass === 0)) continue;
-        if (isHidden(i)) continue;
+        if (pass !== passOf(i) || isHidden(i)) continue;
         const px = Math.round(screenX(i)), py = Math.round(screenY(i));
         if (px < reach || py < reach || px >= width - reach || py >= height - reach) continue;
-        const colour = colours[i], red = colour >> 16, green = (colour >> 8) & 255, blue = colour & 255;
+        const colour = faded ? mixed(colours[i], paper, 0.2) : colours[i];
+        const red = colour >> 16, green = (colour >> 8) & 255, blue = colour & 255;
         for (let k = 0; k < dot.length; k += 3) {
           const at = 4 * ((py + dot[k + 1]) * width + px + dot[k]), opacity = dot[k + 2];
           pixels[at] += ((red - pixels[at]) * opacity) >> 8;
@@ -191,10 +209,20 @@
         }
       }
     }
+  }
+
+  function drawOver() {
+    if (!image) return;
     context.putImageData(image, 0, 0);
-    const ink = css(theme("--ink"));
+    const ink = css(theme("--ink")), radius = dotRadius();
     if (element("rings").checked) for (const row of rankOf.keys()) if (!isHidden(row)) ring(row, radius + 3 * pixelRatio, ink, 1.2);
     if (picked >= 0) ring(picked, radius + 4 * pixelRatio, ink, 2.4);
+    if (loop) line(loop, ink);
+  }
+
+  function mixed(colour, other, share) {
+    const part = (shift) => Math.round(((colour >> shift) & 255) * share + ((other >> shift) & 255) * (1 - share)) << shift;
+    return part(16) | part(8) | part(0);
   }
 
   function isUnknown(i) {
@@ -209,11 +237,31 @@
     context.stroke();
   }
 
-  let frameAsked = false;
-  function drawSoon() {
+  function line(corners, colour) {
+    context.beginPath();
+    for (let k = 0; k < corners.length; k += 2) {
+      context.lineTo((corners[k] - view.x) * view.scale + canvas.width / 2, (view.y - corners[k + 1]) * view.scale + canvas.height / 2);
+    }
+    context.lineWidth = 1.6 * pixelRatio;
+    context.strokeStyle = context.fillStyle = colour;
+    context.stroke();
+    context.globalAlpha = 0.1;
+    context.fill("nonzero");
+    context.globalAlpha = 1;
+  }
+
+  // In the next frame; the dots only where they have changed, which with 10^5 objects is most of the work.
+  let frameAsked = false, dotsAsked = false;
+  function drawSoon(dots = true) {
+    dotsAsked = dotsAsked || dots;
     if (frameAsked) return;
     frameAsked = true;
-    requestAnimationFrame(() => { frameAsked = false; draw(); place(); });
+    requestAnimationFrame(() => {
+      if (dotsAsked) drawDots();
+      frameAsked = dotsAsked = false;
+      drawOver();
+      place();
+    });
   }
 
   // The view -----------------------------------------------------------------------------------------------------
@@ -239,6 +287,8 @@
     view = untouched ? whole : { scale: (view.scale * whole.scale) / before, x: view.x, y: view.y };
     drawSoon();
   }
+
+  const onMap = (px, py) => [(px - canvas.width / 2) / view.scale + view.x, view.y - (py - canvas.height / 2) / view.scale];
 
   function zoom(factor, px = canvas.width / 2, py = canvas.height / 2) {
     const scale = Math.min(400 * whole.scale, Math.max(0.5 * whole.scale, view.scale * factor));
@@ -269,7 +319,7 @@
     picked = i;
     kept = keep && i >= 0;
     describe();
-    drawSoon();
+    drawSoon(false);
   }
 
   function describe() {
@@ -286,6 +336,9 @@
     const rank = rankOf.get(picked);
     element("tooltip-rank-name").hidden = element("tooltip-rank").hidden = rank === undefined;
     element("tooltip-rank").textContent = rank === undefined ? "" : "rank " + rank;
+    const trouble = troubleOf.get(picked);
+    element("tooltip-trouble-name").hidden = element("tooltip-trouble").hidden = trouble === undefined;
+    element("tooltip-trouble").textContent = trouble === undefined ? "" : trouble.kinds;
     picture.hidden = tile[picked] < 0;
     if (!picture.hidden) showPicture(picked);
     place();
@@ -329,28 +382,99 @@
     else goTo(found);
   }
 
+  // A selection -----------------------------------------------------------------------------------------------------
+
+  function setLasso(on) {
+    lassoing = on;
+    loop = null;
+    element("lasso").setAttribute("aria-pressed", String(on));
+    frame.classList.toggle("lassoing", on);
+    message.textContent = on ? "Draw round objects to select them. Shift adds, Escape leaves." : "";
+    pick(-1, false);
+    drawSoon(false);
+  }
+
+  function extend(point) {
+    loop.push(...onMap(...point));
+    drawSoon(false);
+  }
+
+  function selectInside(add) {
+    const found = selection.inside(loop, x, y);
+    for (let i = 0; i < data.count; i++) {
+      if (isHidden(i)) found[i] = 0;
+      if (add && selected && selected[i]) found[i] = 1;
+    }
+    select(found);
+  }
+
+  function select(found) {
+    selected = found && found.includes(1) ? found : null;
+    countSelected();
+    drawSoon();
+  }
+
+  function countSelected() {
+    let count = 0, unseen = 0;
+    for (let i = 0; selected && i < data.count; i++) {
+      count += selected[i];
+      if (selected[i] && isHidden(i)) unseen++;
+    }
+    const number = (value) => value.toLocaleString("en");
+    element("selected").textContent =
+      (count ? number(count) : "None") + " of " + number(data.count) + (data.count === 1 ? " object" : " objects") + " selected" +
+      (unseen ? ` (${number(unseen)} hidden by the legend)` : "");
+    element("save").disabled = element("clear").disabled = !count;
+  }
+
+  // The selected objects in the catalog's order, with all that the page knows of them; unknown is an empty cell.
+  async function saveSelected() {
+    await Promise.all(data.columns.map(unpackColumn));
+    const text = (value) => (value === undefined ? "" : selection.textCell(value));
+    const rank = (i) => rankOf.get(i) ?? troubleOf.get(i)?.rank ?? "";
+    const columns = [
+      { name: "object_id", cell: (i) => text(ids[i]) },
+      { name: "x", cell: (i) => selection.numberCell(x[i]) },
+      { name: "y", cell: (i) => selection.numberCell(y[i]) },
+      { name: "anomaly rank", cell: rank },
+    ];
+    if (troubleOf.size) columns.push({ name: "input trouble", cell: (i) => text(troubleOf.get(i)?.kinds) });
+    for (const { name, kind, names, unpacked } of data.columns) {
+      columns.push({ name, cell: kind === "categorical" ? (i) => text(names[unpacked[i]]) : (i) => selection.numberCell(unpacked[i]) });
+    }
+    const rows = [];
+    for (let i = 0; selected && i < data.count; i++) if (selected[i]) rows.push(i);
+    selection.save(selection.csv(columns, rows), selection.fileName(document.title));
+  }
+
   // Hands --------------------------------------------------------------------------------------------------------
 
   function listen() {
     let drag = null;
     const at = (event) => [event.offsetX * pixelRatio, event.offsetY * pixelRatio];
     canvas.addEventListener("pointerdown", (event) => {
-      drag = { x: event.clientX, y: event.clientY, moved: false };
+      if (lassoing && !(event.isPrimary && event.button === 0)) return; // another finger or button draws nothing
+      drag = { x: event.clientX, y: event.clientY, moved: false, draws: lassoing, adds: event.shiftKey };
+      drag.begin = onMap(...at(event));
       if (event.pointerType === "mouse") canvas.setPointerCapture(event.pointerId);
     });
     canvas.addEventListener("pointermove", (event) => {
       if (drag && event.buttons) {
         const dx = event.clientX - drag.x, dy = event.clientY - drag.y;
-        if (!drag.moved && Math.hypot(dx, dy) < 4) return;
-        drag = { x: event.clientX, y: event.clientY, moved: true };
-        pan(dx * pixelRatio, dy * pixelRatio);
+        if ((!drag.moved || drag.draws) && Math.hypot(dx, dy) < 4) return;
+        if (drag.draws && !drag.moved) { loop = drag.begin; pick(-1, false); }
+        Object.assign(drag, { x: event.clientX, y: event.clientY, moved: true });
+        if (!drag.draws) pan(dx * pixelRatio, dy * pixelRatio);
+        else if (loop) extend(at(event)); // else Escape has dropped it
       } else if (!kept) pick(nearest(...at(event)), false);
     });
     canvas.addEventListener("pointerup", (event) => {
       if (drag && !drag.moved) pick(nearest(...at(event)), true);
-      drag = null;
+      if (drag && loop) selectInside(drag.adds || event.shiftKey);
+      drag = loop = null;
+      drawSoon(false);
     });
-    canvas.addEventListener("pointercancel", () => { drag = null; });
+    canvas.addEventListener("pointercancel", () => { drag = loop = null; drawSoon(false); });
     canvas.addEventListener("pointerleave", () => { if (!kept) pick(-1, false); });
     canvas.addEventListener("dblclick", (event) => zoom(2, ...at(event)));
     canvas.addEventListener("wheel", (event) => {
@@ -364,14 +488,22 @@
         ArrowLeft: () => pan(step, 0), ArrowRight: () => pan(-step, 0),
         ArrowUp: () => pan(0, step), ArrowDown: () => pan(0, -step),
         "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5),
-        0: () => { view = whole; drawSoon(); }, Escape: () => pick(-1, false),
+        0: () => { view = whole; drawSoon(); }, l: () => setLasso(!lassoing), L: () => setLasso(!lassoing),
+        Escape: () => (lassoing ? setLasso(false) : pick(-1, false)),
       };
       if (!actions[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
       event.preventDefault();
       actions[event.key]();
     });
     element("colour").addEventListener("change", (event) => choose(Number(event.target.value)));
-    element("rings").addEventListener("change", drawSoon);
+    element("rings").addEventListener("change", () => drawSoon(false));
+    element("lasso").addEventListener("click", () => setLasso(!lassoing));
+    element("map").addEventListener("keydown", (event) => { if (event.key === "Escape" && lassoing) setLasso(false); });
+    element("save").addEventListener("click", saveSelected);
+    element("clear").addEventListener("click", () => {
+      select(null);
+      canvas.focus({ preventScroll: true }); // a button that is now disabled would lose the keyboard
+    });
     element("find").addEventListener("input", (event) => find(event.target.value.trim()));
     element("zoom-in").addEventListener("click", () => zoom(1.5));
     element("zoom-out").addEventListener("click", () => zoom(1 / 1.5));
