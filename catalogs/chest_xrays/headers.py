@@ -49,7 +49,8 @@ def read_header(path: Path) -> Dataset | Refusal:
     deflated one inflates to), not_dicom, no_file_meta (a data set without PS3.10's preamble and file meta information,
     so that its encoding is unknown), no_transfer_syntax, no_pixels, not_image, not_radiograph, multi_frame, colour,
     bad_header, too_large (Rows x Columns), undecodable (no decoder for the transfer syntax, or no frame), truncated
-    (uncompressed pixels fewer than declared), shape (a compressed image of another size than Rows x Columns). Never raises for a bad file; warnings and logs of pydicom are kept silent.
+    (uncompressed pixels fewer than declared), shape (a compressed image of another size than Rows x Columns). Never
+    raises for a bad file; warnings and logs of pydicom are kept silent.
     """
     with silence():
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64, Integer, UInt
+from jaxtyping import Bool, Float, Float32, Float64, Int64, Integer, UInt
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_windowing, pixel_array
 
@@ -100,24 +100,30 @@ def _displayed(
     return refuse_pixels(pixels[None], ("grey",)) or (pixels, flags)
 
 
+def _given(dataset: Dataset, keyword: str) -> Any:
+    """An element's value; None where it is absent or empty, which pydicom gives as None or "" according to the VR."""
+    value = dataset.get(keyword)
+    return None if isinstance(value, str) and not value.strip() else value
+
+
 def _padding(dataset: Dataset, every: Float64[np.ndarray, " level"]) -> Bool[np.ndarray, " level"]:
     """Which stored values stand for no pixel: PixelPaddingValue, or from it to PixelPaddingRangeLimit."""
-    first = dataset.get("PixelPaddingValue")
+    first = _given(dataset, "PixelPaddingValue")
     if first is None:
         return np.zeros(len(every), bool)
-    last = dataset.get("PixelPaddingRangeLimit")
+    last = _given(dataset, "PixelPaddingRangeLimit")
     ends = sorted(_as_stored(value, dataset) for value in (first, first if last is None else last))
     return (every >= ends[0]) & (every <= ends[1])
 
 
 def _as_stored(value: Any, dataset: Dataset) -> int:
     """A 16-bit value in the representation of the pixels: writers confuse the VRs US and SS."""
-    value = int(value)
-    if dataset.PixelRepresentation == 1 and value > 32767:
-        return value - 65536
-    if dataset.PixelRepresentation == 0 and value < 0:
-        return value + 65536
-    return value
+    number = int(value)
+    if dataset.PixelRepresentation == 1 and number > 32767:
+        return number - 65536
+    if dataset.PixelRepresentation == 0 and number < 0:
+        return number + 65536
+    return number
 
 
 def _counts(indices: UInt[np.ndarray, "y x"], levels: int) -> Int64[np.ndarray, " level"]:
@@ -135,7 +141,7 @@ def _modality(
     items = dataset.get("ModalityLUTSequence")
     if items:
         return _looked_up(every, present, items[0], dataset)[0]
-    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
+    slope, intercept = _given(dataset, "RescaleSlope"), _given(dataset, "RescaleIntercept")
     values = every * float(1 if slope is None else slope) + float(0 if intercept is None else intercept)
     if not np.isfinite(values).all():
         raise ValueError("the rescaled values are not finite")
@@ -170,7 +176,7 @@ def _grey(dataset: Dataset, levels: _Levels) -> tuple[Float32[np.ndarray, " leve
     try:
         grey = _by_declared_window(dataset, levels)
         flags = () if grey is not None else (NO_WINDOW,)
-        if grey is not None and _flat(grey, levels) and not _flat(levels.values, levels):
+        if grey is not None and _flat(_shown(grey), levels) and not _flat(levels.values, levels):
             grey, flags = None, (BAD_WINDOW,)
     except MemoryError:
         raise
@@ -178,7 +184,7 @@ def _grey(dataset: Dataset, levels: _Levels) -> tuple[Float32[np.ndarray, " leve
         grey, flags = None, (BAD_WINDOW,)
     if grey is None:
         grey = _by_percentiles(levels)
-    return np.clip(grey, 0, 1).astype(np.float32), flags
+    return _shown(grey), flags
 
 
 def _by_declared_window(dataset: Dataset, levels: _Levels) -> Float64[np.ndarray, " level"] | None:
@@ -190,13 +196,13 @@ def _by_declared_window(dataset: Dataset, levels: _Levels) -> Float64[np.ndarray
     if items:
         values, entries = _looked_up(levels.values, levels.present, items[0], dataset)
         low, high = entries.min(), entries.max()
-    elif dataset.get("WindowCenter") is None and dataset.get("WindowWidth") is None:
+    elif _given(dataset, "WindowCenter") is None and _given(dataset, "WindowWidth") is None:
         return None
     else:
         # What the window gives far below and far above is its range of output, whatever pydicom takes that to be.
         windowed = apply_windowing(np.concatenate([levels.values, [-np.inf, np.inf]]), dataset, index=0)
         values, low, high = windowed[:-2], windowed[-2], windowed[-1]
-    grey = (values - low) / (high - low)
+    grey: Float64[np.ndarray, " level"] = (values - low) / (high - low)
     if not np.isfinite(grey).all():
         raise ValueError("the window gives no range of output")
     return grey
@@ -211,18 +217,23 @@ def _by_percentiles(levels: _Levels) -> Float64[np.ndarray, " level"]:
     values, up_to = levels.values[ordered], np.cumsum(levels.counts[ordered])
     ranks = np.array(PERCENTILES) / 100 * (up_to[-1] - 1)
     lower, upper = (values[np.searchsorted(up_to, whole, side="right")] for whole in (np.floor(ranks), np.ceil(ranks)))
-    low, high = lower + (upper - lower) * (ranks % 1)
+    low, high = (float(value) for value in lower + (upper - lower) * (ranks % 1))
     if low == high:
-        low, high = values[0], values[-1]
+        low, high = float(values[0]), float(values[-1])
     if low == high:
         return np.zeros(len(levels.values))
-    return (levels.values - low) / (high - low)
+    grey: Float64[np.ndarray, " level"] = (levels.values - low) / (high - low)
+    return grey
 
 
-def _flat(values: Float64[np.ndarray, " level"], levels: _Levels) -> bool:
-    """Whether all valid pixels have one value, as float32 clipped to the display's range shows it for grey values."""
-    shown = values[levels.present]
-    return len(shown) == 0 or bool(shown.min() == shown.max())
+def _shown(grey: Float64[np.ndarray, " level"]) -> Float32[np.ndarray, " level"]:
+    return np.clip(grey, 0, 1).astype(np.float32)
+
+
+def _flat(values: Float[np.ndarray, " level"], levels: _Levels) -> bool:
+    """Whether all valid pixels have one value."""
+    present = values[levels.present]
+    return len(present) == 0 or bool(present.min() == present.max())
 
 
 def _polarity(dataset: Dataset) -> tuple[bool, bool]:
