@@ -28,12 +28,14 @@ class PretrainOptions:
     The projector alone is trained for `projector_epochs`, with the encoder frozen, since the first steps of a random
     projector undo what ImageNet taught; then both for `epochs`, cosine schedules counted in steps.
     `frozen_batchnorm` keeps the encoder's batch-norm statistics and uses them as at inference.
+    `temperature` is SimCLR's; `teacher_momentum` is where BYOL's teacher begins, to end at 1.
     """
 
-    method: Literal["simclr"] = "simclr"
+    method: Literal["simclr", "byol"] = "simclr"
     epochs: int = 10
     batch_size: int = 128
     temperature: float = 0.2
+    teacher_momentum: float = 0.99
     projector_epochs: int = 5
     encoder_rate: float = 0.003
     projector_rate: float = 0.03

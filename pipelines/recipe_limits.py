@@ -14,6 +14,7 @@ AT_LEAST: dict[str, int] = {
     "pretrain.epochs": 0,
     "pretrain.batch_size": 2,
     "pretrain.projector_epochs": 0,
+    "pretrain.teacher_momentum": 0,
     "pretrain.momentum": 0,
     "pretrain.weight_decay": 0,
     "pretrain.projector_width": 1,
@@ -26,7 +27,7 @@ AT_LEAST: dict[str, int] = {
     "report.thumbnails": 0,
 }
 ABOVE: dict[str, int] = {"pretrain.temperature": 0, "pretrain.encoder_rate": 0, "pretrain.projector_rate": 0}
-BELOW: dict[str, int] = {"seed": 2**63, "pretrain.momentum": 1}
+BELOW: dict[str, int] = {"seed": 2**63, "pretrain.momentum": 1, "pretrain.teacher_momentum": 1}
 
 
 def find_problems(recipe: Mapping[str, Any]) -> list[str]:
