@@ -110,7 +110,7 @@ def write_page(path: Path, page: Page) -> None:
         notices=sections.sentences(page.notices, "notices"),
         findings=sections.sentences(page.findings, "findings", empty="None were written for this run."),
         few_labels=sections.few_labels(page.metrics),
-        anomalies=sections.anomalies(page.anomalies, page.anomaly_pictures, row_of),
+        anomalies=sections.anomalies(page.anomalies, page.anomaly_pictures, row_of, trouble_apart=bool(page.trouble)),
         trouble_link='\n<a href="#input-trouble">Input trouble</a>' if page.trouble else "",
         trouble=_trouble(page, row_of),
         training=sections.training(page.training),

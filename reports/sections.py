@@ -50,15 +50,23 @@ def few_labels(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def anomalies(
-    ranked: Sequence[Mapping[str, Any]], pictures: UInt8[np.ndarray, "k p p 3"] | None, row_of: Mapping[str, int]
+    ranked: Sequence[Mapping[str, Any]],
+    pictures: UInt8[np.ndarray, "k p p 3"] | None,
+    row_of: Mapping[str, int],
+    *,
+    trouble_apart: bool = False,
 ) -> str:
-    """A grid of pictures with rank, id, score, flags and links; `row_of` says which of them are on the map."""
+    """A grid of pictures with rank, id, score, flags and links; `row_of` says which of them are on the map.
+
+    `trouble_apart` says that ranks are missing here because their objects stand in the section of input trouble.
+    """
     if not ranked:
         return '<p class="soft">No anomalies were ranked.</p>'
+    apart = ' Images at fault stand apart, under <a href="#input-trouble">Input trouble</a>.' if trouble_apart else ""
     return (
         "<p>The objects that are least like the others by their embeddings, the strangest first: rank, score, id, "
         "flags. Score: the mean over detectors of the share of objects that are less odd, 0 to 1. A high rank is a "
-        "reason to look, not a finding; artefacts rank high too.</p>"
+        f"reason to look, not a finding; artefacts rank high too.{apart}</p>"
         f"{_cards(ranked, pictures, row_of)}"
     )
 
@@ -145,7 +153,7 @@ def _cards(
             links += f'<button type="button" data-row="{row_of[name]}">on the map</button>'
         cards.append(
             f'<li>{picture}<div class="heading"><span class="rank">{int(item["rank"])}</span>'
-            f'<span class="score" title="score">{_number(item["score"])}</span></div>'
+            f'<span class="score" title="score">{_score(item["score"])}</span></div>'
             f'<div class="id">{escape(name)}</div>{flags}<div class="links">{links}</div></li>'
         )
     return f'<ol class="anomalies">{"".join(cards)}</ol>'
@@ -284,5 +292,5 @@ def _is_number(value: Any) -> bool:
     return value is not None and math.isfinite(float(value))
 
 
-def _number(value: Any) -> str:
-    return f"{float(value):.4g}" if _is_number(value) else "unknown"
+def _score(value: Any) -> str:
+    return f"{float(value):.4f}" if _is_number(value) else "unknown"

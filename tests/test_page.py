@@ -96,6 +96,13 @@ def unpacked(text: str, kind: str) -> np.ndarray:
     return np.frombuffer(gzip.decompress(base64.b64decode(text)), kind)
 
 
+@pytest.fixture(scope="module")
+def plain_tags(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The elements of a page without any hostile text."""
+    _, parsed, _ = written(tmp_path_factory.mktemp("plain"), full_page(4))
+    return {tag for tag, _ in parsed.elements}
+
+
 def test_sections_come_in_order_and_all_ids_are_unique(tmp_path: Path) -> None:
     _, parsed, _ = written(tmp_path, full_page())
     ids = [attributes["id"] for _, attributes in parsed.elements if "id" in attributes]
@@ -176,6 +183,7 @@ def test_input_trouble_stands_apart_from_the_anomalies(tmp_path: Path) -> None:
     assert section.count("<img") == 2
     assert "look at the input before at the object" in section
     assert '<span class="flag">inverted</span> 2</li><li><span class="flag">empty</span> 1</li>' in section
+    assert 'under <a href="#input-trouble">' in text
     assert "object-7" not in text[text.index('<section id="anomalies"') : text.index('<section id="input-trouble"')]
     assert data["anomalies"] == [[3, 1]]
     assert data["trouble"] == [[7, 2, "inverted"], [9, 5, "empty; inverted"]]
@@ -196,13 +204,13 @@ def test_what_a_score_is_stands_above_the_anomalies(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("count", "columns"), [(12, False), (13, True)])
 def test_many_findings_are_set_in_columns_and_none_is_hidden(tmp_path: Path, count: int, columns: bool) -> None:
     said = [f"Finding number {i}." for i in range(count)]
-    text, parsed, _ = written(tmp_path, full_page(findings=said))
+    text, parsed, _ = written(tmp_path, full_page(findings=said, metrics=[], training=[]))
     assert ('<ul class="findings many">' in text) == columns
     assert [t for t in parsed.texts if t.startswith("Finding number")] == said
 
 
 @pytest.mark.parametrize("bad", HOSTILE)
-def test_hostile_text_stays_text_everywhere(tmp_path: Path, bad: str) -> None:
+def test_hostile_text_stays_text_everywhere(tmp_path: Path, plain_tags: set[str], bad: str) -> None:
     row = full_page().metrics[0] | {"label": bad, "start": bad, "head": bad, "metric": bad}
     page = full_page(
         4,
@@ -213,10 +221,9 @@ def test_hostile_text_stays_text_everywhere(tmp_path: Path, bad: str) -> None:
         training=[{"epoch": 1, "phase": bad, "loss": 1.0}, {"epoch": 2, "phase": "b", "loss": 1.0}],
         trouble=[{"rank": 2, "object_id": bad + bad, "score": 1.0, "flags": [bad], "links": {bad: "https://x.org/"}}],
     )  # fmt: skip
-    plain = written(tmp_path, full_page(4))[1]
     _, parsed, data = written(tmp_path, page)
     assert [tag for tag, _ in parsed.elements].count("script") == 3
-    assert {tag for tag, _ in parsed.elements} <= {tag for tag, _ in plain.elements}
+    assert {tag for tag, _ in parsed.elements} <= plain_tags
     assert not [name for _, attributes in parsed.elements for name in attributes if name.startswith("on")]
     assert json.loads(gzip.decompress(base64.b64decode(data["ids"])))[0] == bad
     assert data["columns"][0]["name"] == bad

@@ -1,12 +1,15 @@
 """The report in a real browser, opened from disk."""
 
+import math
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib.path
 import numpy as np
+import pandas as pd
 import pytest
 
 from reports.page import Page, write_page
@@ -68,13 +71,34 @@ class Opened:
     def drawing(self) -> str:
         return str(self.page.evaluate("document.getElementById('scatter').toDataURL()"))
 
-    def hover(self, right: float, up: float) -> None:
-        """The pointer at a place in the four-corner map: the whole map is fitted to 90 % of the frame's height."""
+    def at(self, right: float, up: float) -> tuple[float, float]:
+        """A place in the four-corner map on the screen: the whole map is fitted to 90 % of the frame's height."""
         box = self.page.locator("#scatter").bounding_box()
         side = 0.9 * min(box["width"], box["height"])
-        self.page.mouse.move(
-            box["x"] + box["width"] / 2 + right * side / 2, box["y"] + box["height"] / 2 - up * side / 2
-        )
+        return box["x"] + box["width"] / 2 + right * side / 2, box["y"] + box["height"] / 2 - up * side / 2
+
+    def drag(self, *places: tuple[float, float], release: bool = True) -> None:
+        self.page.mouse.move(*self.at(*places[0]))
+        self.page.mouse.down()
+        for place in places[1:]:
+            self.page.mouse.move(*self.at(*place), steps=3)
+        if release:
+            self.page.mouse.up()
+        self.settle()
+
+    def selected(self) -> str:
+        return str(self.page.locator("#selected").inner_text())
+
+    def saved(self, path: Path) -> tuple[str, pd.DataFrame]:
+        """The name and the table of the selection saved as CSV to `path`; texts as they stand, empty where unknown."""
+        with self.page.expect_download() as download:
+            self.page.locator("#save").click()
+        download.value.save_as(path)
+        return download.value.suggested_filename, pd.read_csv(path, dtype=str, keep_default_na=False)
+
+    def hover(self, right: float, up: float) -> None:
+        """The pointer at a place in the four-corner map."""
+        self.page.mouse.move(*self.at(right, up))
         self.settle()
 
 
@@ -108,10 +132,16 @@ def corner_page(**changes: Any) -> Page:
     return Page(**(parts | changes))
 
 
+@pytest.fixture(scope="module")
+def corner_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path: Path = tmp_path_factory.mktemp("corners") / "report.html"
+    write_page(path, corner_page())
+    return path
+
+
 @pytest.fixture
-def opened(browser: Any, tmp_path: Path) -> Iterator[Opened]:
-    write_page(tmp_path / "report.html", corner_page())
-    page = Opened(browser, tmp_path / "report.html")
+def opened(browser: Any, corner_file: Path) -> Iterator[Opened]:
+    page = Opened(browser, corner_file)
     yield page
     page.page.close()
 
@@ -220,11 +250,196 @@ def test_an_id_is_found_and_an_anomaly_leads_to_the_map(opened: Opened) -> None:
     assert opened.page.locator("#tooltip-rank").inner_text() == "rank 1"
 
 
-def test_dark_and_light_differ_and_neither_overflows(browser: Any, tmp_path: Path) -> None:
-    write_page(tmp_path / "report.html", corner_page())
+@pytest.fixture(scope="module")
+def functions(browser: Any, corner_file: Path) -> Iterator[Opened]:
+    """A page whose functions are called and which nobody touches."""
+    page = Opened(browser, corner_file)
+    yield page
+    page.page.close()
+
+
+LEFT = ((-1.1, 1.05), (-0.6, 1.05), (-0.6, -1.05), (-1.1, -1.05))
+RIGHT = tuple((-right, up) for right, up in LEFT)
+TOP = ((-1.1, 0.5), (1.1, 0.5), (1.1, 1.09), (-1.1, 1.09))
+
+
+def test_the_lasso_selects_what_is_seen_and_shift_adds(opened: Opened) -> None:
+    assert opened.selected() == "None of 4 objects selected"
+    assert opened.page.locator("#save").is_disabled()
+    before = opened.drawing()
+    opened.page.get_by_role("button", name="Lasso").click()
+    assert opened.page.locator("#lasso").get_attribute("aria-pressed") == "true"
+    opened.drag(*LEFT)
+    assert opened.selected() == "2 of 4 objects selected"
+    assert opened.drawing() != before
+    opened.drag(*TOP)  # without shift a new loop replaces the selection
+    assert opened.selected() == "2 of 4 objects selected"
+    opened.page.keyboard.down("Shift")
+    opened.drag(*LEFT)
+    opened.page.keyboard.up("Shift")
+    assert opened.selected() == "3 of 4 objects selected"
+    opened.page.get_by_role("button", name="elliptical").click()
+    assert opened.selected() == "3 of 4 objects selected (1 hidden by the legend)"
+    opened.drag(*TOP)
+    assert opened.selected() == "1 of 4 objects selected"
+    opened.drag((-0.2, 0.2), (0.2, 0.2), (0.2, -0.2))
+    assert opened.selected() == "None of 4 objects selected"
+    assert opened.complaints == []
+
+
+def test_after_clear_and_escape_the_map_is_as_it_was(opened: Opened) -> None:
+    opened.page.locator("#scatter").focus()
+    opened.settle()
+    before = opened.drawing()
+    opened.page.keyboard.press("l")
+    assert opened.page.locator("#lasso").get_attribute("aria-pressed") == "true"
+    opened.drag(*LEFT, release=False)
+    opened.page.keyboard.press("Escape")  # drops the loop and leaves; the rest of the drag neither pans nor selects
+    opened.page.mouse.move(*opened.at(0.3, 0.3))
+    opened.page.mouse.up()
+    opened.settle()
+    assert opened.page.locator("#lasso").get_attribute("aria-pressed") == "false"
+    assert opened.selected() == "None of 4 objects selected"
+    assert opened.drawing() == before
+    opened.page.locator("#lasso").click()
+    opened.drag(*LEFT)
+    opened.page.keyboard.press("Escape")
+    assert opened.selected() == "2 of 4 objects selected"  # leaving keeps the selection
+    opened.page.get_by_role("button", name="Clear").click()
+    opened.page.mouse.move(0, 0)
+    opened.settle()
+    assert opened.selected() == "None of 4 objects selected"
+    assert opened.page.locator("#save").is_disabled()
+    assert opened.drawing() == before
+    opened.drag((0, 0), (0.5, 0))
+    assert opened.drawing() != before
+    opened.hover(-0.5, 1)  # the top left object, moved
+    assert opened.page.locator("#tooltip-id").inner_text() == HOSTILE
+    opened.page.fill("#find", "top r")
+    opened.settle()
+    assert opened.page.locator("#tooltip-id").inner_text() == "top right"
+    assert opened.complaints == []
+
+
+def test_a_finger_draws_too(browser: Any, corner_file: Path) -> None:
+    page = Opened(browser, corner_file, has_touch=True)
+    page.page.locator("#lasso").tap()
+    devtools = page.page.context.new_cdp_session(page.page)
+
+    def touch(kind: str, *place: tuple[float, float]) -> None:
+        points = [{"x": x, "y": y} for x, y in (page.at(*corner) for corner in place)]
+        devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", LEFT[0])
+    for share in np.linspace(0, 3, 16)[1:]:
+        corner = min(int(share), 2)
+        start, end = np.array(LEFT[corner]), np.array(LEFT[corner + 1])
+        right, up = start + (share - corner) * (end - start)
+        touch("touchMove", (float(right), float(up)))
+    touch("touchEnd")
+    page.settle()
+    assert page.selected() == "2 of 4 objects selected"
+    assert page.complaints == []
+    page.page.close()
+
+
+def test_a_selection_is_saved_with_every_column(browser: Any, tmp_path: Path) -> None:
+    ids = ["=1+1", 'a, "quoted" id', "two\nlines", "Ünïcødé 星", "-5", "@x", "left out"]
+    xy = np.array([[-1, 1], [-1, 0.6], [-1, 0.2], [-1, -0.2], [-1, -0.6], [-1, -1], [1, 0]], np.float32)
+    xy[0, 0] = np.float32(-1.0000001)
+    number = np.array([0.1, 1 / 3, np.nan, -1.5e-30, 16777216, 7, 8], np.float32)
+    page = corner_page(
+        title="Chest radiographs: Übersicht/2",
+        object_ids=ids, xy=xy, thumbnails=None, thumbnail_rows=None, anomaly_pictures=None,
+        columns={
+            "type": ["-spiral, barred", None, "+1", "\tx", "'quoted", "ok", "z"],
+            "number": number, "x": [True, False, None, True, True, True, False],
+        },
+        anomalies=[{"rank": 1, "object_id": "two\nlines", "score": 1.0}],
+        trouble=[{"rank": 2, "object_id": "@x", "score": 0.9, "flags": ["empty", "cut"]}],
+    )  # fmt: skip
+    write_page(tmp_path / "report.html", page)
+    opened = Opened(browser, tmp_path / "report.html")
+    opened.page.locator("#lasso").click()
+    opened.drag(*LEFT)
+    assert opened.selected() == "6 of 7 objects selected"
+    name, table = opened.saved(tmp_path / "saved.csv")
+    assert name == "chest-radiographs-übersicht-2-selection.csv"
+    assert list(table.columns) == ["object_id", "x", "y", "anomaly rank", "input trouble", "type", "number", "x_1"]
+    assert table["object_id"].tolist() == ["'=1+1", *ids[1:5], "'@x"]
+    assert table["type"].tolist() == ["'-spiral, barred", "", "+1", "'\tx", "'quoted", "ok"]
+    assert table["x_1"].tolist() == ["yes", "no", "", "yes", "yes", "yes"]
+    assert table["anomaly rank"].tolist() == ["", "", "1", "", "", "2"]
+    assert table["input trouble"].tolist() == ["", "", "", "", "", "empty; cut"]
+    for column, expected in (("x", xy[:6, 0]), ("y", xy[:6, 1]), ("number", number[:6])):
+        np.testing.assert_array_equal(pd.to_numeric(table[column]).to_numpy(np.float32), expected)
+    assert table["number"].tolist()[:2] == ["0.1", "0.33333334"]
+    content = (tmp_path / "saved.csv").read_bytes()
+    assert content.startswith(b"object_id,x,y,")
+    assert content.count(b"\r\n") == 7
+    opened.page.locator("#clear").click()
+    opened.page.locator("#lasso").click()
+    opened.hover(-1, -1)
+    assert opened.page.locator("#tooltip-trouble").inner_text() == "empty; cut"
+    assert opened.complaints == []
+    assert [url for url in opened.requests if not url.startswith(("data:", "blob:"))] == [opened.page.url]
+    opened.page.close()
+
+
+def test_points_in_a_loop_agree_with_matplotlib(functions: Opened) -> None:
+    """Star-shaped loops, which do not cross themselves, so that every rule of inside agrees."""
+    generator = np.random.default_rng(0)
+    points = generator.uniform(-1, 1, (500, 2))
+    for corners in (3, 4, 30, 400):
+        angles = np.sort(generator.uniform(0, 2 * math.pi, corners))
+        radius = generator.uniform(0.2, 1, corners)
+        loop = np.stack([radius * np.cos(angles), radius * np.sin(angles)], 1)
+        for ordered in (loop, loop[::-1]):
+            found = functions.page.evaluate(
+                "([loop, x, y]) => [...selection.inside(loop, x, y)]",
+                [ordered.ravel().tolist(), points[:, 0].tolist(), points[:, 1].tolist()],
+            )
+            expected = matplotlib.path.Path(loop).contains_points(points)
+            np.testing.assert_array_equal(np.array(found, bool), expected)
+
+
+def test_a_loop_drawn_twice_round_has_no_hole_and_a_line_holds_nothing(functions: Opened) -> None:
+    square = [0, 0, 1, 0, 1, 1, 0, 1]
+    inside = "loop => [...selection.inside(loop, [0.5, 2], [0.5, 0.5])]"
+    assert functions.page.evaluate(inside, square * 2) == [1, 0]
+    assert functions.page.evaluate(inside, [0, 0, 1, 1]) == [0, 0]
+    assert functions.page.evaluate(inside, [0.5, 0.5]) == [0, 0]
+    assert functions.page.evaluate(inside, [0, 0.5, 1, 0.5, 2, 0.5]) == [0, 0]
+
+
+def test_numbers_are_written_so_that_float32_returns(functions: Opened) -> None:
+    bits = np.random.default_rng(0).integers(0, 2**32, 3000, dtype=np.uint64).astype(np.uint32)
+    edges = np.array([0, 1, 0x7F7FFFFF, 0x00800000, 0x007FFFFF, 0x4B800000], np.uint32)
+    numbers = np.concatenate([bits, edges]).view(np.float32)
+    numbers = numbers[np.isfinite(numbers)]
+    texts = functions.page.evaluate("numbers => numbers.map(selection.numberCell)", numbers.astype(float).tolist())
+    np.testing.assert_array_equal(np.array([float(text) for text in texts]).astype(np.float32), numbers)
+    assert functions.page.evaluate("selection.numberCell(NaN)") == ""
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("Galaxies", "galaxies"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("", "objects"),
+        ("星系", "星系"),
+        ("a" * 99, "a" * 60),
+    ],
+)
+def test_the_file_is_named_after_the_page(functions: Opened, title: str, name: str) -> None:
+    assert functions.page.evaluate("title => selection.fileName(title)", title) == f"{name}-selection.csv"
+
+
+def test_dark_and_light_differ_and_neither_overflows(browser: Any, corner_file: Path) -> None:
     papers = []
     for scheme in ("light", "dark"):
-        page = Opened(browser, tmp_path / "report.html", color_scheme=scheme)
+        page = Opened(browser, corner_file, color_scheme=scheme)
         papers.append(page.page.evaluate("getComputedStyle(document.body).backgroundColor"))
         page.page.set_viewport_size({"width": 360, "height": 700})
         assert page.page.evaluate("document.documentElement.scrollWidth") <= 360

@@ -199,7 +199,7 @@
         if (pass !== passOf(i) || isHidden(i)) continue;
         const px = Math.round(screenX(i)), py = Math.round(screenY(i));
         if (px < reach || py < reach || px >= width - reach || py >= height - reach) continue;
-        const colour = faded ? mixed(colours[i], paper, 0.2) : colours[i];
+        const colour = faded ? mixed(colours[i], paper, 0.25) : colours[i];
         const red = colour >> 16, green = (colour >> 8) & 255, blue = colour & 255;
         for (let k = 0; k < dot.length; k += 3) {
           const at = 4 * ((py + dot[k + 1]) * width + px + dot[k]), opacity = dot[k + 2];
