@@ -67,9 +67,10 @@ def read_header(path: Path) -> Dataset | Refusal:
 
 def header_flags(dataset: Dataset) -> tuple[str, ...]:
     """What is unusual in a data set that `read_header` gave: its class, and a NumberOfFrames of 0."""
-    flags = [RADIOGRAPHS[_sop_class(dataset)]]
-    if _integer(dataset, "NumberOfFrames") == 0:
-        flags.append("0 frames declared")
+    with silence():
+        flags = [RADIOGRAPHS[_sop_class(dataset)]]
+        if _integer(dataset, "NumberOfFrames") == 0:
+            flags.append("0 frames declared")
     return tuple(flag for flag in flags if flag)
 
 

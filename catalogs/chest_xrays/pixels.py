@@ -5,6 +5,7 @@ a table over all stored values is made and looked up at the end.
 """
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -215,9 +216,7 @@ def _by_percentiles(levels: _Levels) -> Float64[np.ndarray, " level"]:
         return np.zeros(len(levels.values))
     ordered = present[np.argsort(levels.values[present], kind="stable")]
     values, up_to = levels.values[ordered], np.cumsum(levels.counts[ordered])
-    ranks = np.array(PERCENTILES) / 100 * (up_to[-1] - 1)
-    lower, upper = (values[np.searchsorted(up_to, whole, side="right")] for whole in (np.floor(ranks), np.ceil(ranks)))
-    low, high = (float(value) for value in lower + (upper - lower) * (ranks % 1))
+    low, high = (_percentile(values, up_to, percent) for percent in PERCENTILES)
     if low == high:
         low, high = float(values[0]), float(values[-1])
     if low == high:
@@ -226,8 +225,18 @@ def _by_percentiles(levels: _Levels) -> Float64[np.ndarray, " level"]:
     return grey
 
 
+def _percentile(
+    values: Float64[np.ndarray, " distinct"], up_to: Int64[np.ndarray, " distinct"], percent: float
+) -> float:
+    """numpy's, linear between ranks, from distinct values in order and the numbers of pixels up to each."""
+    rank = percent / 100 * (int(up_to[-1]) - 1)
+    lower, upper = (float(values[np.searchsorted(up_to, whole, side="right")]) for whole in (int(rank), ceil(rank)))
+    return lower + (upper - lower) * (rank % 1)
+
+
 def _shown(grey: Float64[np.ndarray, " level"]) -> Float32[np.ndarray, " level"]:
-    return np.clip(grey, 0, 1).astype(np.float32)
+    shown: Float32[np.ndarray, " level"] = np.clip(grey, 0, 1).astype(np.float32)
+    return shown
 
 
 def _flat(values: Float[np.ndarray, " level"], levels: _Levels) -> bool:
