@@ -1,24 +1,25 @@
 """What the readers make of a folder of files, and what they refuse: to be looked at before a recipe is written."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
 
+from catalogs.errors import CatalogError, MissingFileError
 from catalogs.galaxies.fits_cubes import FITS_SUFFIXES, ImageHDU, band_count, band_names, image_hdus
 from catalogs.galaxies.reader import read_galaxies
 from catalogs.pictures import PICTURE_SUFFIXES, picture_layout
 from catalogs.reading import Cutout, Refusal
-from catalogs.scanning import READABLE_SUFFIXES
+from catalogs.scanning import ANY_SUFFIX, READABLE_SUFFIXES, readable
+from catalogs.supervisor import Started, supervised
 
-# A `catalogs.reading.Reader`, as a callable: run-time checks of annotations refuse a plain protocol.
-ReadRows = Callable[[pd.DataFrame], Iterator[Cutout | Refusal]]
-ReaderFor = Callable[[tuple[str, ...]], ReadRows]
+# Called as read(rows, bands=..., white=None); a function at module level, since it travels to reading processes.
+Read = Callable[..., Iterator[Cutout | Refusal]]
 T = TypeVar("T")
+_CHUNK = 64  # files that a reading process gets at once
 _DTYPES = {8: "uint8", 16: "int16", 32: "int32", 64: "int64", -32: "float32", -64: "float64"}
 
 
@@ -35,8 +36,9 @@ class Refused:
 class Inspection:
     """Counts over the files of a folder; `files` were found, `tried` of them were read.
 
-    `kinds` counts all files by suffix, readable or not; `shapes` ("band x y x x"), `bands` (how many) and `dtypes` (as
-    stored) and `radiometry` the files that were read. `suggested_bands` are the names found in headers, () if none.
+    `kinds` counts all files by suffix, readable or not; `shapes` ("band x y x x"), `bands` (how many), `dtypes` (as
+    stored), `radiometry` and `flags` (what is unusual) the files that were read. `suggested_bands` are the names found
+    in headers, () if none.
     """
 
     path: str
@@ -48,6 +50,7 @@ class Inspection:
     bands: dict[int, int]
     dtypes: dict[str, int]
     radiometry: dict[str, int]
+    flags: dict[str, int]
     refusals: dict[str, Refused]
     suggested_bands: tuple[str, ...]
     notes: tuple[str, ...]
@@ -69,6 +72,8 @@ class Inspection:
         if self.readable:
             lines.append(f"  shapes      {_counted(self.shapes)}  (bands x height x width)")
             lines.append(f"  values      {_counted(self.dtypes)}; {_counted(self.radiometry)}")
+        if self.flags:
+            lines.append(f"  flagged     {', '.join(f'{flag} ({n})' for flag, n in self.flags.items())}")
         if self.suggested_bands:
             names = ", ".join(f'"{name}"' for name in self.suggested_bands)
             lines.append(f"  bands       the files suggest: bands = [{names}]")
@@ -87,89 +92,135 @@ class _Facts:
     uneven: bool = False
 
 
-def galaxy_reader(bands: tuple[str, ...]) -> ReadRows:
-    """`catalogs.galaxies.reader.read_galaxies` for these bands."""
-    return partial(read_galaxies, bands=bands)
+@dataclass(frozen=True)
+class _Look:
+    """What reading a file gave, without its pixels."""
+
+    facts: _Facts
+    shape: tuple[int, ...]
+    dtype: str
+    radiometry: str
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Files for one reading process."""
+
+    paths: tuple[Path, ...]
+    read: Read
+    private: bool
+    answered: Mapping[int, Refusal] = field(default_factory=dict)
+
+    def without(self, row: int, refusal: Refusal) -> "_Files":
+        return replace(self, answered={**self.answered, row: refusal})
 
 
 def inspect(
     path: Path,
-    reader_for: ReaderFor = galaxy_reader,
+    read: Read = read_galaxies,
     limit: int | None = None,
-    suffixes: Sequence[str] = READABLE_SUFFIXES,
+    suffixes: tuple[str, ...] = READABLE_SUFFIXES,
+    *,
+    private: bool = False,
+    workers: int = 1,
 ) -> Inspection:
     """Read a file, or the files of a folder and its folders, each with as many bands as it holds itself.
 
-    `limit` files, evenly spread over the sorted names, are read at most. Files that end in none of `suffixes` are only
-    counted; ("",) reads all. Files of unknown layout (DICOM) are read with the one band "grey". Raises
-    FileNotFoundError where there is no such path, ValueError where there is nothing to read or `limit` is below 1.
+    `limit` files, evenly spread over the sorted names, are read at most, by `workers` supervised processes. Files that
+    end in none of `suffixes` are only counted; `catalogs.scanning.ANY_SUFFIX` reads files of any name. Files of unknown
+    layout (DICOM) are read with the one band "grey". `private`: names are withheld, and files called by their number in
+    the order of their names. Raises MissingFileError where there is no such path, CatalogError where there is nothing
+    to read, ValueError where `limit` is below 1.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; at least 1 file has to be read")
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file or folder")
+        raise MissingFileError("{path}: no such file or folder", {"path": path})
     every = [path] if path.is_file() else _files(path)
-    found = every if path.is_file() else [file for file in every if file.name.lower().endswith(tuple(suffixes))]
+    found = every if path.is_file() else [file for file in every if readable(file.name, suffixes)]
     if not found:
-        raise ValueError(f"{path}: none of {len(every)} files ends in {', '.join(suffixes)}")
+        raise CatalogError(
+            "{path}: none of {count} files ends in {suffixes}",
+            {"path": path},
+            count=len(every),
+            suffixes=", ".join(READABLE_SUFFIXES if suffixes == ANY_SUFFIX else suffixes),
+        )
     count = min(limit or len(found), len(found))
     tried = [found[n * len(found) // count] for n in range(count)]
-    tally = _Tally(path if path.is_dir() else path.parent, reader_for)
-    for file in tried:
-        tally.add(file)
+    folder = path if path.is_dir() else path.parent
+    names = {file: f"file {number}" for number, file in enumerate(found, 1)} if private else {}
+    tally = _Tally()
+    jobs = [_Files(tuple(tried[start : start + _CHUNK]), read, private) for start in range(0, count, _CHUNK)]
+    looked = dict(sorted((job.paths, looks) for job, looks in supervised(jobs, _look, workers)))
+    for paths, looks in looked.items():
+        for file, look in zip(paths, looks, strict=True):
+            tally.add(names.get(file) or file.relative_to(folder).as_posix(), look)
     return Inspection(
-        path=str(path),
+        path="(withheld)" if private else str(path),
         files=len(found),
         tried=len(tried),
         readable=sum(tally.shapes.values()),
-        kinds=_sorted(Counter(_kind(file.name) for file in every)),
+        kinds=_sorted(Counter(_kind(file.name, private) for file in every)),
         shapes=_sorted(tally.shapes),
         bands=_sorted(tally.bands),
         dtypes=_sorted(tally.dtypes),
         radiometry=_sorted(tally.radiometry),
+        flags=_sorted(tally.flags),
         refusals=dict(sorted(tally.refusals.items(), key=lambda item: -item[1].count)),
         suggested_bands=tally.suggestion(),
         notes=tally.notes(),
     )
 
 
-class _Tally:
-    """Counts as the files are read, one after the other."""
+def _look(job: _Files, started: Started) -> list[_Look | Refusal]:
+    return [
+        job.answered[place] if place in job.answered else _look_at(path, job, place, started)
+        for place, path in enumerate(job.paths)
+    ]
 
-    def __init__(self, folder: Path, reader_for: ReaderFor) -> None:
-        self.folder = folder
-        self.reader_for = reader_for
+
+def _look_at(file: Path, job: _Files, place: int, started: Started) -> _Look | Refusal:
+    started(place)
+    # Private files are met by their domain's reader alone, which knows what may be said of them.
+    facts = _Facts(("grey",), (), "") if job.private else _facts(file)
+    if isinstance(facts, Refusal):
+        return facts
+    rows = pd.DataFrame({"object_id": [str(place)], "paths": [(str(file),)]})
+    outcome = next(iter(job.read(rows, bands=facts.bands, white=None)))
+    if isinstance(outcome, Refusal):
+        return outcome
+    return _Look(
+        facts, outcome.pixels.shape, facts.dtype or str(outcome.pixels.dtype), outcome.radiometry, outcome.flags
+    )
+
+
+class _Tally:
+    """Counts over the files that were looked at."""
+
+    def __init__(self) -> None:
         self.shapes: Counter[str] = Counter()
         self.bands: Counter[int] = Counter()
         self.dtypes: Counter[str] = Counter()
         self.radiometry: Counter[str] = Counter()
+        self.flags: Counter[str] = Counter()
         self.named: Counter[tuple[str, ...]] = Counter()
         self.refusals: dict[str, Refused] = {}
         self.uneven = 0
 
-    def add(self, file: Path) -> None:
-        facts = _facts(file)
-        if isinstance(facts, Refusal):
-            self.refuse(file, facts)
+    def add(self, name: str, look: _Look | Refusal) -> None:
+        if isinstance(look, Refusal):
+            known = self.refusals.get(look.reason, Refused(0, name, look.detail))
+            self.refusals[look.reason] = Refused(known.count + 1, known.example, known.detail)
             return
-        name = file.relative_to(self.folder).as_posix()
-        rows = pd.DataFrame({"object_id": [name], "paths": [(str(file),)]})
-        outcome = next(iter(self.reader_for(facts.bands)(rows)))
-        if isinstance(outcome, Refusal):
-            self.refuse(file, outcome)
-            return
-        self.shapes[" x ".join(map(str, outcome.pixels.shape))] += 1
-        self.bands[len(outcome.bands)] += 1
-        self.dtypes[facts.dtype or str(outcome.pixels.dtype)] += 1
-        self.radiometry[outcome.radiometry] += 1
-        self.uneven += facts.uneven
-        if facts.named:
-            self.named[facts.named] += 1
-
-    def refuse(self, file: Path, refusal: Refusal) -> None:
-        example = file.relative_to(self.folder).as_posix()
-        known = self.refusals.get(refusal.reason, Refused(0, example, refusal.detail))
-        self.refusals[refusal.reason] = Refused(known.count + 1, known.example, known.detail)
+        self.shapes[" x ".join(map(str, look.shape))] += 1
+        self.bands[look.shape[0]] += 1
+        self.dtypes[look.dtype] += 1
+        self.radiometry[look.radiometry] += 1
+        self.flags.update(look.flags)
+        self.uneven += look.facts.uneven
+        if look.facts.named:
+            self.named[look.facts.named] += 1
 
     def suggestion(self) -> tuple[str, ...]:
         """The most frequent names of several bands; where each file holds one band, all of them as they came."""
@@ -220,9 +271,12 @@ def _files(folder: Path) -> list[Path]:
     return sorted(file for file in files if not any(p.startswith(".") for p in file.relative_to(folder).parts))
 
 
-def _kind(name: str) -> str:
-    known = [suffix for suffix in READABLE_SUFFIXES if name.lower().endswith(suffix)]
-    return max(known, key=len) if known else Path(name).suffix.lower() or "(no suffix)"
+def _kind(name: str, private: bool) -> str:
+    """The suffix; in a private domain only a usual one, since any other may be a piece of a name."""
+    known = [suffix for suffix in (*READABLE_SUFFIXES, ".dcm", ".csv") if name.lower().endswith(suffix)]
+    if known:
+        return max(known, key=len)
+    return "(other)" if private else Path(name).suffix.lower() or "(no suffix)"
 
 
 def _sorted(counts: Counter[T]) -> dict[T, int]:

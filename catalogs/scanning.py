@@ -8,33 +8,43 @@ from pathlib import Path
 
 import pandas as pd
 
+from catalogs.errors import CatalogError
 from catalogs.galaxies.fits_cubes import FITS_SUFFIXES
 from catalogs.pictures import PICTURE_SUFFIXES
 
-READABLE_SUFFIXES = (*PICTURE_SUFFIXES, *FITS_SUFFIXES, ".dcm")
+READABLE_SUFFIXES = (*PICTURE_SUFFIXES, *FITS_SUFFIXES)
+# A scan for these takes files of any name, as an archive exports them, but for what is surely something else.
+ANY_SUFFIX = ("",)
+_OTHER_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".parquet", ".json", ".toml", ".txt", ".md", ".html", ".xml", ".pdf")
 
 
-def scan(images: Path, file_pattern: str | None, bands: tuple[str, ...]) -> pd.DataFrame:
+def scan(
+    images: Path, file_pattern: str | None, bands: tuple[str, ...], suffixes: tuple[str, ...] = READABLE_SUFFIXES
+) -> pd.DataFrame:
     """The files of a folder as a table of id and file; with a pattern such as "{id}_{band}.fits", of its ids.
 
-    Raises ValueError for a pattern that names other fields than id and band, and where no file is found.
+    The id is the path without its suffix; of files of any name (`ANY_SUFFIX`) the whole path, since "1.2.3" has none.
+    Raises CatalogError for a pattern that names other fields than id and band, and where no file is found.
     """
-    files = sorted(_readable_files(images))
+    files = sorted(_readable_files(images, suffixes))
     if file_pattern is None:
-        found = {"id": [without_suffix(file) for file in files], "file": files}
+        found = {"id": files if suffixes == ANY_SUFFIX else [without_suffix(file) for file in files], "file": files}
     else:
         fields = pattern_fields(file_pattern)
         if "id" not in fields or fields - {"id", "band"}:
-            raise ValueError(
-                f"file_pattern {file_pattern!r}: without a table it takes {{id}} and {{band}}, the first always"
+            raise CatalogError(
+                "file_pattern {pattern!r}: without a table it takes {{id}} and {{band}}, the first always",
+                {"pattern": file_pattern},
             )
         pattern = _as_regex(file_pattern, bands)
-        ids = {match["id"] for file in files if (match := pattern.fullmatch(file))}
-        found = {"id": sorted(ids)}
+        found = {"id": sorted({match["id"] for file in files if (match := pattern.fullmatch(file))})}
     if not found["id"]:
-        suffixes = ", ".join(sorted({Path(file).suffix for file in files}) or READABLE_SUFFIXES)
+        known = ", ".join(sorted({Path(file).suffix for file in files}) or suffixes)
         wanted = f"that matches {file_pattern!r}" if files else "that could be read"
-        raise ValueError(f"the folder {images} holds no file {wanted} ({suffixes})")
+        raise CatalogError(
+            "the folder {images} holds no file {wanted} ({known})",
+            {"images": images, "wanted": wanted, "known": known},
+        )
     return pd.DataFrame(found, dtype=object)
 
 
@@ -45,22 +55,33 @@ def without_suffix(name: str) -> str:
 
 
 def pattern_fields(pattern: str) -> set[str]:
-    """The names in braces of a file pattern. Raises ValueError where it cannot be read or names none."""
+    """The names in braces of a file pattern. Raises CatalogError where it cannot be read or names none."""
     try:
         fields = {field for _, field, _, _ in string.Formatter().parse(pattern) if field is not None}
     except ValueError as error:
-        raise ValueError(f"file_pattern {pattern!r}: {error}; write it like '{{id}}_{{band}}.fits'") from None
+        raise CatalogError(
+            "file_pattern {pattern!r}: {error}; write it like '{{id}}_{{band}}.fits'",
+            {"pattern": pattern, "error": error},
+        ) from None
     if not fields or any(not re.fullmatch(r"\w+", field) for field in fields):
-        raise ValueError(f"file_pattern {pattern!r}: names in braces are needed, like '{{id}}_{{band}}.fits'")
+        raise CatalogError(
+            "file_pattern {pattern!r}: names in braces are needed, like '{{id}}_{{band}}.fits'", {"pattern": pattern}
+        )
     return fields
 
 
-def _readable_files(folder: Path) -> Iterable[str]:
-    """Paths relative to the folder, with "/", of files with readable suffixes; hidden ones are passed over."""
+def readable(name: str, suffixes: tuple[str, ...]) -> bool:
+    """Whether a file of this name is to be read, by its suffix in any case."""
+    lower = name.lower()
+    return lower.endswith(suffixes) and not (suffixes == ANY_SUFFIX and lower.endswith(_OTHER_SUFFIXES))
+
+
+def _readable_files(folder: Path, suffixes: tuple[str, ...]) -> Iterable[str]:
+    """Paths relative to the folder, with "/", of files with these suffixes; hidden ones are passed over."""
     for where, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
         for name in names:
-            if not name.startswith(".") and name.lower().endswith(READABLE_SUFFIXES):
+            if not name.startswith(".") and readable(name, suffixes):
                 yield (Path(where) / name).relative_to(folder).as_posix()
 
 

@@ -5,6 +5,8 @@ from typing import Literal
 
 import pandas as pd
 
+from catalogs.errors import CatalogError
+
 Half = Literal["train", "test"]
 
 
@@ -22,15 +24,17 @@ def assign_halves(frame: pd.DataFrame) -> "pd.Series[str]":
     """The half of each row, from its columns `group` (str) and `split` ("train", "test", or "" where not given).
 
     A given split wins over the hash, for the whole group: rows of the group without one follow it. An empty frame gives
-    an empty series. Raises ValueError where rows of one group are given on both sides, since that leaks.
+    an empty series. Raises CatalogError where rows of one group are given on both sides, since that leaks.
     """
     given = frame.loc[frame["split"] != "", ["group", "split"]].drop_duplicates()
     leaking = given.loc[given["group"].duplicated(), "group"].unique()
     if len(leaking):
         shown = ", ".join(repr(str(group)) for group in leaking[:3])
-        raise ValueError(
-            f"split: {len(leaking)} group(s) have rows in both train and test ({shown}); "
-            "give each group one split, or leave the column empty"
+        raise CatalogError(
+            "split: {count} group(s) have rows in both train and test ({shown}); "
+            "give each group one split, or leave the column empty",
+            {"shown": shown},
+            count=len(leaking),
         )
     chosen: dict[str, str] = dict(zip(given["group"], given["split"], strict=True))
     for group in frame["group"].unique():

@@ -47,10 +47,10 @@ Work = Callable[[Any, Started], Any]
 
 
 class WorkerError(RuntimeError):
-    """A fault of our own in a reading process, by type and place; `text` is what the exception said."""
+    """A fault of our own in a reading process: `where` is its type and place, the message also what it said."""
 
     def __init__(self, where: str, text: str) -> None:
-        self.text = text
+        self.where = where
         super().__init__(f"{where}: {text}" if text else where)
 
 

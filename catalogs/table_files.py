@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from catalogs.errors import CatalogError, MissingFileError
+
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".fits", ".fit", ".fits.gz", ".parquet", ".pq")
 
 # Cells of numeric columns that say "unknown"; in columns of text only the first three do, since "NA" can be a name.
@@ -21,10 +23,10 @@ def read_table(path: Path, as_text: Callable[[Sequence[str]], Collection[str]]) 
 
     `as_text` is told the column names and gives those that a CSV file keeps as they are written (ids, labels). Whole
     numbers with gaps have pandas' nullable type, text is stripped of FITS' padding and None where missing, columns
-    whose cells are arrays are left out. Raises FileNotFoundError, and ValueError for a file that is no such table.
+    whose cells are arrays are left out. Raises MissingFileError, and CatalogError for a file that is no such table.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"table {path}: no such file")
+        raise MissingFileError("table {path}: no such file", {"path": path})
     readers: dict[tuple[str, ...], Callable[[], pd.DataFrame]] = {
         (".csv", ".csv.gz"): lambda: _read_csv(path, ",", as_text),
         (".tsv",): lambda: _read_csv(path, "\t", as_text),
@@ -34,15 +36,21 @@ def read_table(path: Path, as_text: Callable[[Sequence[str]], Collection[str]]) 
     for suffixes, reader in readers.items():
         if path.name.lower().endswith(suffixes):
             if path.stat().st_size == 0:
-                raise ValueError(f"table {path} is empty (0 bytes)")
+                raise CatalogError("table {path} is empty (0 bytes)", {"path": path})
             try:
                 return reader()
             except UnicodeDecodeError:
-                raise ValueError(f"table {path} is not UTF-8; save it again with that encoding") from None
+                raise CatalogError(
+                    "table {path} is not UTF-8; save it again with that encoding", {"path": path}
+                ) from None
             except (OSError, ValueError, KeyError, TypeError, pd.errors.ParserWarning) as error:
                 line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-                raise ValueError(f"table {path} cannot be read as {suffixes[0][1:]}: {line}") from error
-    raise ValueError(f"table {path}: the name ends in none of {', '.join(TABLE_SUFFIXES)}")
+                raise CatalogError(
+                    "table {path} cannot be read as {kind}: {line}", {"path": path, "line": line}, kind=suffixes[0][1:]
+                ) from error
+    raise CatalogError(
+        "table {path}: the name ends in none of {suffixes}", {"path": path}, suffixes=", ".join(TABLE_SUFFIXES)
+    )
 
 
 def _read_csv(path: Path, separator: str, as_text: Callable[[Sequence[str]], Collection[str]]) -> pd.DataFrame:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from catalogs.scanning import pattern_fields, scan, without_suffix
+from catalogs.errors import CatalogError, MissingFileError
+from catalogs.scanning import READABLE_SUFFIXES, pattern_fields, scan, without_suffix
 from catalogs.table_files import read_table
 
 # Recognised without configuration, whatever their case, the first that a table has.
@@ -22,6 +23,7 @@ USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "file": ("file", "filename", "file_name", "file_loc", "file_path", "filepath", "path", "image", "image_path"),
     "group": ("group", "group_id", "patient", "patient_id", "patientid", "subject_id"),
+    "issuer": ("issuer", "issuer_of_patient_id", "issuerofpatientid"),
     "split": ("split",),
     "ra": ("ra", "ra_deg", "radeg", "raj2000", "ra_j2000", "ra_icrs"),
     "dec": ("dec", "dec_deg", "decdeg", "dej2000", "dec_j2000", "de_icrs", "decl"),
@@ -33,19 +35,21 @@ SPLITS: Mapping[str, str] = {
     **dict.fromkeys(("test", "testing"), "test"),
     "": "",
 }
-CANONICAL = ("object_id", "paths", "group", "split", "ra", "dec", "redshift", "catalog")
+CANONICAL = ("object_id", "paths", "group", "issuer", "split", "ra", "dec", "redshift", "catalog")
 
 
 @dataclass(frozen=True)
 class Columns:
     """Which columns of a table hold what; None: looked for under the usual names.
 
+    `issuer` says who gave the group its id (the hospital of a patient's number), where several may give the same.
     `file` is one column, or a column per band. `psf_fwhm_px` is one column for all bands, or a pattern with "{band}".
     """
 
     id: str | None = None
     file: str | Mapping[str, str] | None = None
     group: str | None = None
+    issuer: str | None = None
     split: str | None = None
     ra: str | None = None
     dec: str | None = None
@@ -59,6 +63,7 @@ class CatalogSource:
     """A table and the folder that its files are relative to; without a table, the folder itself is scanned.
 
     `file_pattern`, relative to `images`, names the files by "{id}", "{band}" or any column: "{id}_{band}.fits".
+    `suffixes` are those of files that a scan takes, see `catalogs.scanning.scan`.
     """
 
     name: str
@@ -67,38 +72,45 @@ class CatalogSource:
     columns: Columns
     bands: tuple[str, ...]
     file_pattern: str | None = None
+    suffixes: tuple[str, ...] = READABLE_SUFFIXES
 
 
 def read_catalog(source: CatalogSource, label_columns: tuple[str, ...]) -> pd.DataFrame:
     """One row an object, in the table's order.
 
     Columns: object_id (str, unique), paths (tuple of absolute paths: one, or one a band; () where the table names
-    none), group (str; the object_id where unknown), split ("train", "test" or ""; validation counts as train), ra and
-    dec (float64, degrees), redshift (float64, NaN also below -1), catalog (its name), each label that the table has
+    none), group and issuer (str, None where unknown), split ("train", "test" or ""; validation counts as train), ra
+    and dec (float64, degrees), redshift (float64, NaN also below -1), catalog (its name), each label that the table has
     (str, None where missing), `ebv` and `psf_fwhm_px:BAND` (float32) where the table has them. NaN is unknown. The
     table's other columns follow as they are, except those of the same names and those whose cells are arrays. Whether
     the files exist is left to the readers.
 
-    Raises FileNotFoundError for a missing table or folder; ValueError for an empty table, a folder without readable
+    Raises MissingFileError for a missing table or folder; CatalogError for an empty table, a folder without readable
     files, a missing column, ids that are missing, double or floating-point, a split that is neither, and coordinates
     that are no degrees.
     """
     if not source.images.is_dir():
-        raise FileNotFoundError(f"catalog {source.name!r}: images: no folder {source.images}")
+        raise MissingFileError("catalog {name!r}: images: no folder {at}", {"at": source.images}, name=source.name)
     clash = [label for label in label_columns if label in CANONICAL]
     if clash:
-        raise ValueError(
-            f"catalog {source.name!r}: label {clash[0]!r} has the name of a canonical column; rename it in the table"
+        raise CatalogError(
+            "catalog {name!r}: label {label!r} has the name of a canonical column; rename it in the table",
+            name=source.name,
+            label=clash[0],
         )
     if source.table is None:
         try:
-            table = scan(source.images, source.file_pattern, source.bands)
-        except ValueError as error:
-            raise ValueError(f"catalog {source.name!r}: {error}") from None
+            table = scan(source.images, source.file_pattern, source.bands, source.suffixes)
+        except CatalogError as error:
+            raise error.within(f"catalog {source.name!r}") from None
     else:
         table = read_table(source.table, as_text=_text_columns(source, label_columns))
     if table.empty:
-        raise ValueError(f"catalog {source.name!r}: {source.table} has no rows; give a table with one row an object")
+        raise CatalogError(
+            "catalog {name!r}: {table} has no rows; give a table with one row an object",
+            {"table": source.table},
+            name=source.name,
+        )
     return _Canonical(source, table).frame(label_columns)
 
 
@@ -106,21 +118,25 @@ def combine(frames: Sequence[pd.DataFrame], label_columns: tuple[str, ...] = ())
     """Several catalogs as one, rows in order; a column that a catalog lacks is NaN there (None for text).
 
     A label may stand in one catalog only: a survey without labels beside a small labelled table.
-    Raises ValueError where no frame is given, where none has a label column, or where an object_id stands in two.
+    Raises ValueError where no frame is given; CatalogError where none has a label column, or where an object_id stands
+    in two.
     """
     if not frames:
         raise ValueError("no catalog; a recipe names at least one")
     both = pd.concat(frames, ignore_index=True)
     for label in label_columns:
         if label not in both.columns:
-            raise ValueError(missing_column(label, f"labels.{label}", [c for c in both.columns if c not in CANONICAL]))
+            raise missing_column(label, f"labels.{label}", [c for c in both.columns if c not in CANONICAL])
     doubles = both.loc[both["object_id"].duplicated(keep=False)]
     if len(doubles):
         example = doubles["object_id"].iloc[0]
         catalogs = doubles.loc[doubles["object_id"] == example, "catalog"].unique()
-        raise ValueError(
-            f"object_id {example!r} and {doubles['object_id'].nunique() - 1} more stand in the catalogs "
-            f"{' and '.join(map(repr, catalogs))}; give each object one id, or leave one of the catalogs out"
+        raise CatalogError(
+            "object_id {example!r} and {more} more stand in the catalogs {catalogs}; "
+            "give each object one id, or leave one of the catalogs out",
+            {"example": example},
+            more=doubles["object_id"].nunique() - 1,
+            catalogs=" and ".join(map(repr, catalogs)),
         )
     for column in both.columns:
         if column == "ebv" or str(column).startswith("psf_fwhm_px:"):
@@ -143,7 +159,8 @@ class _Canonical:
         columns: dict[str, Any] = {
             "object_id": pd.Series(ids, dtype=object),
             "paths": pd.Series(self.paths(ids), dtype=object),
-            "group": pd.Series(self.groups(ids), dtype=object),
+            "group": pd.Series(self.optional("group"), dtype=object),
+            "issuer": pd.Series(self.optional("issuer"), dtype=object),
             "split": pd.Series(self.splits(), dtype=object),
             "ra": self.degrees("ra", 0, 360),
             "dec": self.degrees("dec", -90, 90),
@@ -163,13 +180,13 @@ class _Canonical:
         others = [name for name in self.table.columns if name not in self.used and name not in columns]
         return pd.concat([pd.DataFrame(columns), self.table[others]], axis=1)
 
-    def error(self, text: str) -> ValueError:
-        return ValueError(f"catalog {self.source.name!r}: {text}")
+    def error(self, template: str, quoted: dict[str, object] | None = None, **fields: object) -> CatalogError:
+        return CatalogError(template, quoted, **fields).within(f"catalog {self.source.name!r}")
 
     def existing(self, name: str, key: str) -> str:
         """The column of this name, remembered as used; its absence is an error that helps."""
         if name not in self.table:
-            raise self.error(missing_column(name, key, self.table.columns))
+            raise missing_column(name, key, self.table.columns).within(f"catalog {self.source.name!r}")
         self.used.add(name)
         return name
 
@@ -190,14 +207,18 @@ class _Canonical:
             floats = pd.api.types.is_float_dtype(self.table[column].dtype) or _written_as_floats(found)
             if floats:
                 raise self.error(
-                    f"ids in column {column!r} are floating-point numbers ({_first(found)}); these lose digits: "
-                    "store them as integers or as text"
+                    "ids in column {column!r} are floating-point numbers ({example}); these lose digits: "
+                    "store them as integers or as text",
+                    {"example": _first(found)},
+                    column=column,
                 )
         absent = [str(row + 1) for row, name in enumerate(found) if not name]
         if absent:
             raise self.error(
-                f"{len(absent)} row(s) have no id ({what}; row {', '.join(absent[:3])}); "
-                "give each an id, or delete them"
+                "{count} row(s) have no id ({what}; row {rows}); give each an id, or delete them",
+                count=len(absent),
+                what=what,
+                rows=", ".join(absent[:3]),
             )
         ids = [str(name) for name in found]
         counts = pd.Series(ids, dtype=object).value_counts(sort=False)
@@ -205,8 +226,11 @@ class _Canonical:
         if len(doubles):
             shown = ", ".join(f"{name!r} {n} times" for name, n in doubles.iloc[:3].items())
             raise self.error(
-                f"{len(doubles)} id(s) stand in several rows ({what}): {shown}; keep one row each, "
-                "or name another column in columns.id"
+                "{count} id(s) stand in several rows ({what}): {shown}; keep one row each, "
+                "or name another column in columns.id",
+                {"shown": shown},
+                count=len(doubles),
+                what=what,
             )
         return ids
 
@@ -214,7 +238,7 @@ class _Canonical:
         column = self.source.columns.file or usual_column("file", self.table.columns)
         if not isinstance(column, str):
             raise self.error(
-                f"no column holds ids; name one in columns.id. The table has: {', '.join(map(str, self.table.columns))}"
+                "no column holds ids; name one in columns.id. The table has: {columns}", self.all_columns()
             )
         files = texts(self.table[self.existing(column, "columns.file")])
         return [None if file is None else without_suffix(Path(file).name) for file in files], "file names as ids"
@@ -229,14 +253,18 @@ class _Canonical:
         if isinstance(configured, Mapping):
             for band in self.source.bands:
                 if band not in configured:
-                    raise self.error(f"columns.file names no column for band {band!r}; it has {', '.join(configured)}")
+                    raise self.error(
+                        "columns.file names no column for band {band!r}; it has {columns}",
+                        band=band,
+                        columns=", ".join(configured),
+                    )
             names = [configured[band] for band in self.source.bands]
         else:
             column = self.column("file")
             if column is None:
                 raise self.error(
-                    "no column names the files; give columns.file, or file_pattern. "
-                    f"The table has: {', '.join(map(str, self.table.columns))}"
+                    "no column names the files; give columns.file, or file_pattern. The table has: {columns}",
+                    self.all_columns(),
                 )
             names = [column]
         files = [texts(self.table[self.existing(name, "columns.file")]) for name in names]
@@ -261,11 +289,13 @@ class _Canonical:
             for row in rows
         ]
 
-    def groups(self, ids: list[str]) -> list[str]:
-        column = self.column("group")
-        if column is None:
-            return ids
-        return [group or name for group, name in zip(texts(self.table[column]), ids, strict=True)]
+    def all_columns(self) -> dict[str, object]:
+        """For an error: a table without a header line has data there."""
+        return {"columns": ", ".join(map(str, self.table.columns))}
+
+    def optional(self, key: str) -> list[str | None]:
+        column = self.column(key)
+        return [None] * len(self.table) if column is None else texts(self.table[column])
 
     def splits(self) -> list[str]:
         column = self.column("split")
@@ -275,8 +305,9 @@ class _Canonical:
         unknown = sorted({text for text in found if text and text.strip().lower() not in SPLITS})
         if unknown:
             raise self.error(
-                f"split: column {column!r} has {', '.join(map(repr, unknown[:3]))}; "
-                "it takes train, val, test, or an empty cell"
+                "split: column {column!r} has {values}; it takes train, val, test, or an empty cell",
+                {"values": ", ".join(map(repr, unknown[:3]))},
+                column=column,
             )
         return [SPLITS[(text or "").strip().lower()] for text in found]
 
@@ -287,7 +318,12 @@ class _Canonical:
             parsed = pd.to_numeric(written, errors="coerce")
             wrong = written[parsed.isna() & written.notna()]
             if len(wrong):
-                raise self.error(f"{key}: column {column!r} has {wrong.iloc[0]!r}, which is no number")
+                raise self.error(
+                    "{key}: column {column!r} has {value!r}, which is no number",
+                    {"value": wrong.iloc[0]},
+                    key=key,
+                    column=column,
+                )
             values = parsed
         return pd.Series(values.to_numpy(np.float64, na_value=np.nan), dtype=np.float64)
 
@@ -299,8 +335,14 @@ class _Canonical:
         wrong = values[(values < low) | (values > high)]
         if len(wrong):
             raise self.error(
-                f"{key}: column {column!r} has {wrong.iloc[0]:g} and {len(wrong) - 1} more outside {low}..{high}; "
-                "give ICRS degrees, and an empty cell where unknown"
+                "{key}: column {column!r} has {value:g} and {more} more outside {low}..{high}; "
+                "give ICRS degrees, and an empty cell where unknown",
+                {"value": wrong.iloc[0]},
+                key=key,
+                column=column,
+                more=len(wrong) - 1,
+                low=low,
+                high=high,
             )
         return values
 
@@ -331,21 +373,28 @@ def usual_column(key: str, columns: Iterable[str]) -> str | None:
     return next((by_lower[name] for name in USUAL_NAMES.get(key, ()) if name in by_lower), None)
 
 
-def missing_column(name: str, key: str, columns: Iterable[str]) -> str:
-    """What to say of a column that a table lacks: a likely one, and all there are."""
+def missing_column(name: str, key: str, columns: Iterable[str]) -> CatalogError:
+    """The error for a column that a table lacks: names a likely one, and all there are."""
     names = [str(column) for column in columns]
     lower = {column.lower(): column for column in names}
     close = difflib.get_close_matches(name.lower(), lower, n=1)
     hint = f"; did you mean {lower[close[0]]!r}?" if close else "."
     shown = ", ".join(names[:40]) + (f" and {len(names) - 40} more" if len(names) > 40 else "")
-    return f"{key}: the table has no column {name!r}{hint} It has: {shown}"
+    return CatalogError(
+        "{key}: the table has no column {name!r}{hint} It has: {shown}",
+        {"hint": hint, "shown": shown},
+        key=key,
+        name=name,
+    )
 
 
 def _text_columns(source: CatalogSource, labels: tuple[str, ...]) -> Callable[[Sequence[str]], set[str]]:
     """Which columns a CSV file keeps as written: ids, files, groups, splits, labels, and what names files."""
 
     def choose(columns: Sequence[str]) -> set[str]:
-        chosen = {getattr(source.columns, key) or usual_column(key, columns) for key in ("id", "group", "split")}
+        chosen = {
+            getattr(source.columns, key) or usual_column(key, columns) for key in ("id", "group", "issuer", "split")
+        }
         file = source.columns.file or usual_column("file", columns)
         chosen |= set(file.values()) if isinstance(file, Mapping) else {file}
         chosen |= pattern_fields(source.file_pattern) if source.file_pattern else set()

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 SHARD_BYTES = 256 * 2**20
 NUISANCE_SEPARATOR = ":"
+FLAG_SEPARATOR = ";"
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,12 @@ def write_shard(
     nuisance: Mapping[str, Float[np.ndarray, "n c"]],
     bands: tuple[str, ...],
     refused: pd.DataFrame,
+    flags: Sequence[tuple[str, ...]] = (),
 ) -> None:
     """Write one shard atomically: `images` float16, then the index of what it holds and what was refused.
 
-    `refused` has the columns object_id, reason, detail. An empty shard is legal: all its rows were refused.
+    `refused` has the columns object_id, reason, detail. `flags` are notes on each image, none where not given. An empty
+    shard is legal: all its rows were refused.
     """
     (folder / f"shard-{number:05d}.parquet").unlink(missing_ok=True)  # no old index beside new pixels
     path = folder / f"shard-{number:05d}.npy"
@@ -79,10 +82,11 @@ def write_shard(
     for name, values in nuisance.items():
         for place, band in enumerate(bands):
             columns[f"{name}{NUISANCE_SEPARATOR}{band}"] = values[:, place].astype(np.float32)
-    accepted = pd.DataFrame(columns).assign(reason="", detail="")
-    index = pd.concat([accepted, refused.assign(offset=-1)], ignore_index=True) if len(refused) else accepted
+    joined = [FLAG_SEPARATOR.join(notes) for notes in flags] if flags else ""
+    accepted = pd.DataFrame(columns).assign(flags=joined, reason="", detail="")
+    index = pd.concat([accepted, refused.assign(offset=-1, flags="")], ignore_index=True) if len(refused) else accepted
     part = folder / f"shard-{number:05d}.parquet.part"
-    index.astype({"object_id": str, "offset": np.int64}).to_parquet(part, index=False)
+    index.astype({"object_id": str, "offset": np.int64, "flags": str}).to_parquet(part, index=False)
     part.replace(folder / f"shard-{number:05d}.parquet")
 
 

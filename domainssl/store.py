@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from domainssl.shards import NUISANCE_SEPARATOR, read_layout
+from domainssl.shards import FLAG_SEPARATOR, NUISANCE_SEPARATOR, read_layout
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Batch:
 
 @final
 class Store:
-    """Prepared images of a run, opened for reading; a row is an object's place in `object_ids`.
+    """Prepared images of a run, opened for reading; a row is an object's place in `object_ids` and `flags`.
 
     Raises FileNotFoundError where nothing was prepared and ValueError where no object could be read.
     """
@@ -55,6 +55,7 @@ class Store:
         if frame.empty:
             raise ValueError("no image could be read; quarantine.csv names the reason for each")
         self.object_ids: list[str] = frame["object_id"].astype(str).tolist()
+        self.flags = [tuple(text.split(FLAG_SEPARATOR)) if text else () for text in frame["flags"].astype(str)]
         self._shard, self._offset = np.concatenate(shard_of), np.concatenate(offset_of)
         names = {column.split(NUISANCE_SEPARATOR)[0] for column in frame.columns if NUISANCE_SEPARATOR in column}
         self.nuisance: dict[str, np.ndarray] = {

@@ -10,7 +10,6 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NoReturn, final
@@ -116,7 +115,7 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
         return commands[name]
 
     demo = add("demo", "simulated sample, all steps, report.html", machine)
-    demo.add_argument("domain", nargs="?", choices=("galaxies",), default="galaxies")
+    demo.add_argument("domain", nargs="?", choices=("galaxies", "chest"), default="galaxies")
     demo.add_argument("--out", type=Path, metavar="DIR", default=Path("runs/demo"), help="default: runs/demo")
     demo.add_argument("--count", type=_count, metavar="N", help="how many objects to simulate")
     show = add("recipe", "print a commented recipe to start from")
@@ -124,6 +123,7 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     inspect = add("inspect", "what the readers make of these files, and what they refuse")
     inspect.add_argument("path", type=Path, metavar="PATH")
     inspect.add_argument("--kind", choices=("galaxies", "chest_xrays"), required=True)
+    inspect.add_argument("--workers", type=_count, default=_cores(), metavar="N", help="processes; default: all cores")
     inspect.add_argument("--limit", type=_count, metavar="N", help="read N files, evenly spread, instead of all")
     run = add("run", "all steps of a recipe, skipping those done", recipe, machine)
     run.add_argument("--dry-run", action="store_true", help="rows, disk, and what would be done; does nothing")
@@ -146,9 +146,18 @@ def _recipe(options: argparse.Namespace) -> int:
 def _inspect(options: argparse.Namespace) -> int:
     from catalogs.inspection import inspect
     from pipelines.domains import DOMAINS
+    from pipelines.privacy import guarded
 
-    read = DOMAINS[options.kind].read
-    inspection = inspect(options.path, lambda bands: partial(read, bands=bands, white=None), options.limit)
+    domain = DOMAINS[options.kind]
+    with guarded(domain.private):
+        inspection = inspect(
+            options.path,
+            domain.read,
+            options.limit,
+            domain.suffixes,
+            private=domain.private,
+            workers=options.workers,
+        )
     if options.json:
         _print_json(inspection.as_dict())
     else:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from pipelines.domains import DOMAINS
+from pipelines.privacy import guarded
 from pipelines.recipe import CatalogEntry, Recipe
 from pipelines.run_folder import RunFolder
 from pipelines.steps import DEPENDS, NEEDLESS, State, StepError, check_encoder, describe, input_fingerprints, states
@@ -49,7 +51,7 @@ def estimate(recipe: Recipe, out: Path) -> Estimate:
 
     Raises StepError for tables that prepare could not read, RecipeError for encoders that timm does not know.
     """
-    rows = {entry.name: count_rows(entry, tuple(recipe.labels)) for entry in recipe.catalog}
+    rows = {entry.name: count_rows(entry, recipe) for entry in recipe.catalog}
     total = sum(rows.values())
     steps, seconds = _steps(recipe, out)
     image = len(recipe.bands) * recipe.store.size**2 * FLOAT16
@@ -57,13 +59,14 @@ def estimate(recipe: Recipe, out: Path) -> Estimate:
     return Estimate(rows, total * image, total * vector, steps, seconds)
 
 
-def count_rows(entry: CatalogEntry, labels: tuple[str, ...]) -> int:
+def count_rows(entry: CatalogEntry, recipe: Recipe) -> int:
     """The objects of a catalog as prepare will read it, without their images; StepError where that would fail."""
     from catalogs.tables import read_catalog
     from pipelines.prepare import source
 
     try:
-        return len(read_catalog(source(entry), labels))
+        with guarded(DOMAINS[recipe.domain].private):
+            return len(read_catalog(source(entry, recipe.domain), tuple(recipe.labels)))
     except (OSError, ValueError) as error:
         raise StepError("prepare", describe(error)) from error
 
@@ -75,7 +78,7 @@ def _steps(recipe: Recipe, out: Path) -> tuple[dict[str, str], dict[str, float |
         }
         return {name: _what(state) for name, state in fresh.items()}, dict.fromkeys(DEPENDS)
     run = RunFolder.open(out, create=False)
-    found = states(recipe, run, input_fingerprints(recipe))
+    found = states(recipe, run, input_fingerprints(recipe, run))
     return {name: _what(state) for name, state in found.items()}, {
         name: run.record(name).get("seconds") for name in found
     }

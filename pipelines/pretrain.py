@@ -26,7 +26,8 @@ def run(context: Context) -> StepResult:
     with torch.random.fork_rng(devices=[]):  # the projection head is initialised from the global generator
         torch.manual_seed(recipe.seed)
         method = METHODS[recipe.pretrain.method](encoder, recipe.pretrain)
-    policy = DOMAINS[recipe.domain].views(store.radiometry, store.bands, recipe.encoder.size)
+    views = DOMAINS[recipe.domain].views
+    policy = views(store.radiometry, store.bands, recipe.encoder.size, sided=recipe.sided)
 
     def write_records(records: list[dict[str, Any]]) -> None:
         write_text(folder.pretraining, "".join(json.dumps(record) + "\n" for record in records))

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -74,6 +74,7 @@ class Columns(TypedDict, total=False):
     id: str
     file: str | dict[str, str]
     group: str
+    issuer: str
     split: str
     ra: str
     dec: str
@@ -102,11 +103,12 @@ class CatalogEntry(BaseModel):
 
 
 class LabelEntry(BaseModel):
-    """What kind of answer a label column holds."""
+    """What kind of answer a label column holds; `sided`: it tells left from right, so views are never mirrored."""
 
     model_config = STRICT
 
     kind: Literal["classes", "yes_no"]
+    sided: bool = False
 
 
 class Recipe(BaseModel):
@@ -131,6 +133,11 @@ class Recipe(BaseModel):
         if problems:
             raise Problems(problems)
         return self
+
+    @property
+    def sided(self) -> bool:
+        """Whether a label tells left from right."""
+        return any(label.sided for label in self.labels.values())
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -189,22 +196,36 @@ def parse_recipe(text: str, folder: Path = Path(), overrides: Sequence[str] = ()
 
 def check_paths(recipe: Recipe) -> None:
     """Raises RecipeError for tables, folders and weights that the recipe names and that are not there."""
-    problems = []
+    problems: list[tuple[str, str, Path]] = []
     for number, entry in enumerate(recipe.catalog):
         if entry.table is not None and not entry.table.exists():
-            problems.append(_missing(f"catalog.{number}.table", "no file or folder", entry.table))
+            problems.append((f"catalog.{number}.table", "no file or folder", entry.table))
         if entry.images is not None and not entry.images.is_dir():
-            problems.append(_missing(f"catalog.{number}.images", "no folder", entry.images))
+            problems.append((f"catalog.{number}.images", "no folder", entry.images))
     weights = Path(recipe.encoder.weights)
     if weights.suffix == ".safetensors" and not weights.is_file():
-        problems.append(_missing("encoder.weights", "no file", weights))
+        problems.append(("encoder.weights", "no file", weights))
     if problems:
-        raise RecipeError(*problems)
+        from pipelines.domains import DOMAINS  # here: a recipe without problems need not wait for the readers
+
+        private = DOMAINS[recipe.domain].private
+        raise RecipeError(*(_missing(*problem, private=private) for problem in problems))
 
 
 def dump_recipe(recipe: Recipe) -> str:
     """The recipe as TOML with absolute paths and every default written out; parsing it gives an equal recipe."""
-    return write_toml(recipe.model_dump(mode="json", exclude_none=True))
+    return dump_fields(recipe.model_dump(mode="json"))
+
+
+def dump_fields(fields: Mapping[str, Any]) -> str:
+    """The fields of a recipe as TOML; those that are None are left out."""
+    return write_toml(_without_none(fields))
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_none(part) for key, part in value.items() if part is not None}
+    return [_without_none(part) for part in value] if isinstance(value, list) else value
 
 
 def _read(path: Path) -> str:
@@ -221,7 +242,12 @@ def _read(path: Path) -> str:
         raise RecipeError(f"no recipe at {path}: {error.strerror}; {remedy}") from None
 
 
-def _missing(key: str, what: str, path: Path) -> str:
+def _missing(key: str, what: str, path: Path, *, private: bool) -> str:
+    if private:
+        return (
+            f"{key}: {what} there; give it absolute, or relative to the folder of the recipe (paths are withheld in "
+            "this domain; a recipe.toml inside a run holds source ids in their place)"
+        )
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     hint = did_you_mean(path.name, siblings)
     return f"{key}: {what} at {path}{hint or '; give it absolute, or relative to the folder of the recipe'}"

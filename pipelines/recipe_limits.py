@@ -23,6 +23,7 @@ AT_LEAST: dict[str, int] = {
     "classify.draws": 1,
     "classify.resamples": 1,
     "rank.neighbours": 1,
+    "rank.trees": 1,
     "report.top": 0,
     "report.thumbnails": 0,
 }

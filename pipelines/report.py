@@ -15,6 +15,7 @@ from domainssl.embedding import read_parts
 from domainssl.store import Store
 from domainssl.views.affine_crop import whole_frame
 from pipelines.domains import DOMAINS
+from pipelines.findings import findings, notices
 from pipelines.objects import Objects
 from pipelines.steps import Context, StepResult
 from reports.exports import write_projection
@@ -33,8 +34,11 @@ def run(context: Context) -> StepResult:
     ids, embedded, _ = read_parts(folder.embeddings)
     anomalies = pd.read_parquet(folder.anomalies_parquet)
     place = {object_id: row for row, object_id in enumerate(ids)}
-    top = anomalies.head(recipe.report.top)
-    top_rows = np.array([place[object_id] for object_id in top["object_id"]], np.int64)
+    sound = anomalies["trouble"] == ""
+    top, troubled = anomalies[sound].head(recipe.report.top), anomalies[~sound].head(recipe.report.top)
+    top_rows, trouble_rows = (
+        np.array([place[name] for name in part["object_id"]], np.int64) for part in (top, troubled)
+    )
     context.progress.note("report: placing the objects on the map")
     xy = project(embedded, seed=recipe.seed, always=top_rows)
     write_projection(ids, xy, folder.projection)
@@ -57,6 +61,8 @@ def run(context: Context) -> StepResult:
         metrics=metrics,
         anomalies=[_anomaly(row) for row in top.to_dict("records")],
         anomaly_pictures=pictures(objects, top_rows, PICTURE, recipe.domain),
+        trouble=[_anomaly(row) for row in troubled.to_dict("records")],
+        trouble_pictures=pictures(objects, trouble_rows, PICTURE, recipe.domain),
         training=training,
         quarantine=summary(read_quarantine(folder.quarantine)),
         provenance=provenance(manifest, recipe.model_dump(mode="json")),
@@ -72,7 +78,8 @@ def pictures(objects: Objects, rows: Int64[np.ndarray, " n"], side: int, domain:
     shrink, unused = whole_frame(side), torch.Generator()  # the whole frame has no draws
     parts = []
     for start in range(0, len(rows), BATCH):
-        images = shrink(store.batch(rows[start : start + BATCH]), unused).images.numpy()
+        batch = shrink(store.batch(rows[start : start + BATCH]), unused)
+        images = torch.where(batch.valid, batch.images, torch.nan).numpy()
         parts.append(DOMAINS[domain].render(images, store.bands, scale))
     return np.concatenate(parts) if parts else np.empty((0, side, side, 3), np.uint8)
 
@@ -111,69 +118,11 @@ def map_columns(
     return {name: [None if pd.isna(v) else v for v in np.asarray(values).tolist()] for name, values in columns.items()}
 
 
-def notices(objects: Objects, domain: str, transductive: bool) -> list[str]:
-    """Sentences that nobody may overlook."""
-    said = list(DOMAINS[domain].notices)
-    if objects.simulated:
-        said.append(f"These {DOMAINS[domain].title.lower()} are simulated; they measure nothing of real ones.")
-    if transductive:
-        said.append("Transductive: the test half took part in pretraining, so scores on it are optimistic.")
-    return said
-
-
-def findings(
-    metrics: list[dict[str, Any]], training: list[dict[str, Any]], anomalies: pd.DataFrame, objects: Objects
-) -> list[str]:
-    """One sentence each on what pretraining changed, whether it collapsed, and what leads the ranking."""
-    said = []
-    for row in metrics:
-        if row.get("difference_to") == "imagenet" and row["start"] == "continued" and row["metric"] == "macro_auroc":
-            said.append(difference_sentence(row))
-    said = said[:1] + said[-1:] if len(said) > 2 else said  # the fewest and the most labels
-    warnings = [record for record in training if record.get("warning")]
-    if warnings:
-        said.append(f"Pretraining, epoch {warnings[-1]['epoch']}: {warnings[-1]['warning']}")
-    elif training:
-        last = training[-1]
-        said.append(
-            f"No collapse was seen in {len(training)} epochs: the features' effective rank is "
-            f"{last['rankme']:.0f} (RankMe), {last['rankme_centred']:.0f} after centring."
-        )
-    if objects.simulated and "truth" in objects.frame:
-        said.append(_rare_sentence(anomalies, objects.frame))
-    return said
-
-
-def difference_sentence(row: dict[str, Any]) -> str:
-    """A paired difference to ImageNet in words that claim no more than its interval."""
-    value, low, high = row["value"], row["low"], row["high"]
-    where = f"{row['label']}, {row['labels_per_class']} labels per class"
-    if value is None or low is None or high is None:
-        return f"{where}: the difference between continued pretraining and ImageNet alone is not estimable."
-    interval = f"macro AUROC {value:+.3f} (95 % interval {low:+.3f} to {high:+.3f})"
-    if low > 0:
-        return f"{where}: continued pretraining is better than ImageNet alone, {interval}."
-    if high < 0:
-        return f"{where}: continued pretraining is worse than ImageNet alone, {interval}."
-    return f"{where}: no clear difference between continued pretraining and ImageNet alone, {interval}."
-
-
-def _rare_sentence(anomalies: pd.DataFrame, frame: pd.DataFrame) -> str:
-    """Simulations know what is rare: the kinds without a label, counted in the first tenth of the ranking."""
-    truth = frame.set_index("object_id")["truth"].astype(str)
-    counts = truth.value_counts()
-    rare = set(counts.index[counts < 0.03 * len(truth)])
-    first = anomalies["object_id"].head(max(1, len(anomalies) // 10))
-    found = int(truth.loc[first].isin(rare).sum())
-    total = int(truth.loc[anomalies["object_id"]].isin(rare).sum())
-    return f"Of {total} planted rare objects ({', '.join(sorted(rare))}), the first {len(first)} ranks hold {found}."
-
-
 def provenance(manifest: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:
     """What made this page: weights, versions, precision, seed, counts and the recipe, without paths."""
     for entry in recipe["catalog"]:
-        entry.pop("table", None)
-        entry.pop("images", None)
+        for path in ("table", "images", "file_pattern"):
+            entry.pop(path, None)
     if recipe["encoder"]["weights"].endswith(".safetensors"):
         recipe["encoder"]["weights"] = "a .safetensors file"
     kept: dict[str, Any] = {name: manifest[name] for name in ("versions", "precision", "seed") if name in manifest}
@@ -185,7 +134,7 @@ def provenance(manifest: dict[str, Any], recipe: dict[str, Any]) -> dict[str, An
 
 
 def _anomaly(row: Mapping[Any, Any]) -> dict[str, Any]:
-    flags = [flag for flag in str(row.get("flags") or "").split(";") if flag]
+    flags = [flag for name in ("trouble", "flags") for flag in str(row.get(name) or "").split(";") if flag]
     urls = [url for url in str(row.get("links") or "").split() if url]
     links = {url.split("/")[2].removeprefix("www."): url for url in urls}
     return {

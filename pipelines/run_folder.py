@@ -52,8 +52,13 @@ class RunFolder:
         if not create:
             raise NotARunError(f"no run at {path}; `domainssl run RECIPE --out {path}` makes one")
         path.mkdir(parents=True, exist_ok=True)
-        write_json(run.manifest, {"created": _now(), "steps": {}})
+        write_json(run.manifest, {"run": secrets.token_hex(8), "created": _now(), "steps": {}})
         return run
+
+    @property
+    def identity(self) -> str:
+        """A name of this run that no other has, wherever its folder is moved."""
+        return str(self.read_manifest()["run"])
 
     @property
     def recipe(self) -> Path:

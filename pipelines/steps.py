@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.atomic import write_text
+from pipelines.domains import DOMAINS
+from pipelines.privacy import PublicError, guarded, hide_inputs, hide_sources, pseudonyms
 from pipelines.progress import Progress
-from pipelines.recipe import Recipe, RecipeError, dump_recipe
+from pipelines.recipe import Recipe, RecipeError, dump_fields, dump_recipe
 from pipelines.recipe_messages import did_you_mean
 from pipelines.run_folder import RunFolder, environment, fingerprint, step_key
 
@@ -91,7 +93,7 @@ STEPS: dict[str, Callable[[Context], StepResult]] = {
 
 @dataclass(frozen=True)
 class Depends:
-    """What decides a step's outcome: steps before it, parts of the recipe ("a" or "a.b"), files the recipe names."""
+    """What decides a step's outcome: steps before it, parts of the recipe ("a", "a.b" or "sided"), files it names."""
 
     after: tuple[str, ...]
     recipe: tuple[str, ...]
@@ -102,12 +104,14 @@ class Depends:
 # since prepare's content leaves labels out (see StepResult).
 DEPENDS: dict[str, Depends] = {
     "prepare": Depends((), ("domain", "catalog", "labels", "store"), ("tables",)),
-    "pretrain": Depends(("prepare",), ("domain", "encoder", "pretrain", "classify.transductive", "seed"), ("weights",)),
+    "pretrain": Depends(
+        ("prepare",), ("domain", "sided", "encoder", "pretrain", "classify.transductive", "seed"), ("weights",)
+    ),
     "embed": Depends(
         ("prepare", "pretrain"), ("catalog", "labels", "encoder", "classify.starts", "seed"), ("tables", "weights")
     ),
     "classify": Depends(("embed",), ("catalog", "labels", "classify", "seed"), ("tables",)),
-    "rank": Depends(("embed",), ("catalog", "rank", "seed")),
+    "rank": Depends(("embed",), ("domain", "catalog", "rank", "seed")),
     "report": Depends(("classify", "rank"), ("domain", "catalog", "labels", "report", "seed"), ("tables",)),
 }
 
@@ -123,6 +127,9 @@ FILES: dict[str, tuple[str, ...]] = {
 }
 
 AS_RUN = "# As run: paths are absolute, and every default is written out."
+AS_RUN_PRIVATE = (
+    "# As run, every default written out; source ids stand in place of paths, so it runs nothing by itself."
+)
 
 # Why a step has nothing to do under a recipe.
 NEEDLESS: dict[str, Callable[[Recipe], str | None]] = {
@@ -154,7 +161,7 @@ class State:
 
 def states(recipe: Recipe, run: RunFolder, inputs: Mapping[str, Mapping[str, str]]) -> dict[str, State]:
     """Where every step stands under this recipe; `inputs` as `input_fingerprints` gives them."""
-    parts = recipe.model_dump(mode="json")
+    parts = {**recipe.model_dump(mode="json"), "sided": recipe.sided}
     found: dict[str, State] = {}
     for name, depends in DEPENDS.items():
         tokens = [found[earlier].token for earlier in depends.after]
@@ -178,8 +185,23 @@ def _part(recipe: Mapping[str, Any], name: str) -> Any:
     return recipe[section][key] if key else recipe[section]
 
 
-def input_fingerprints(recipe: Recipe) -> dict[str, dict[str, str]]:
+def input_fingerprints(recipe: Recipe, run: RunFolder) -> dict[str, dict[str, str]]:
     """The hashes of the files that a recipe names: the tables (or scanned folders) by catalog, and the weights."""
+    private = DOMAINS[recipe.domain].private
+    with guarded(private):
+        found = _fingerprints(recipe)
+        return hide_inputs(found, pseudonyms(run)) if private else found
+
+
+def as_run(recipe: Recipe, run: RunFolder) -> str:
+    """The recipe as the run's folder keeps it."""
+    if not DOMAINS[recipe.domain].private:
+        return f"{AS_RUN}\n{dump_recipe(recipe)}"
+    hidden = hide_sources(recipe.model_dump(mode="json"), pseudonyms(run))
+    return f"{AS_RUN_PRIVATE}\n{dump_fields(hidden)}"
+
+
+def _fingerprints(recipe: Recipe) -> dict[str, dict[str, str]]:
     sources = {entry.name: entry.table or entry.images for entry in recipe.catalog}
     weights = Path(recipe.encoder.weights)
     return {
@@ -197,8 +219,8 @@ def run_steps(context: Context, names: Sequence[str], force: bool = False) -> di
     run, recipe, say = context.run, context.recipe, context.progress.note
     with run.locked():
         try:
-            inputs = input_fingerprints(recipe)
-        except OSError as error:
+            inputs = input_fingerprints(recipe, run)
+        except (OSError, PublicError) as error:
             raise StepError(next(iter(names)), describe(error)) from error
         outcome: dict[str, str] = {}
         for name in [step for step in DEPENDS if step in names]:
@@ -206,7 +228,7 @@ def run_steps(context: Context, names: Sequence[str], force: bool = False) -> di
             state = found[name]
             _demand_earlier(run, name, name, found)
             if not outcome:
-                write_text(run.recipe, f"{AS_RUN}\n{dump_recipe(recipe)}")
+                write_text(run.recipe, as_run(recipe, run))
                 run.update(seed=recipe.seed, inputs=inputs, **environment())
             if state.needless:
                 _remove_files(run, name)

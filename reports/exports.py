@@ -14,14 +14,15 @@ from jaxtyping import Float
 from reports.atomic import replacing
 
 LEADING = ("rank", "object_id", "score")
-TRAILING = ("flags", "links")
+TRAILING = ("flags", "trouble", "links")
 
 
 def write_anomalies(frame: pd.DataFrame, folder: Path) -> None:
-    """`anomalies.csv` and `anomalies.parquet`: rank, object_id, score, a column per detector, flags, links.
+    """`anomalies.csv` and `anomalies.parquet`: rank, object_id, score, a column per detector, flags, trouble, links.
 
-    `frame` has at least rank (1 is the strangest), object_id and score. `flags` (several texts) and `links` (name to
-    URL) may be absent; they are written as one text, flags parted by ";" and URLs by a space. All other columns are
+    `frame` has at least rank (1 is the strangest), object_id and score. `flags` and `trouble` (several texts each: what
+    is unusual about the file, what is wrong with the image) and `links` (name to URL) may be absent; they are written
+    as one text, texts parted by ";" and URLs by a space. All other columns are
     taken for detectors' scores; their NaN is an empty cell in CSV and null in Parquet. Rows are written in order of
     rank, ids as strings (read the CSV with `dtype={"object_id": str}`, or leading zeros are lost); no rows give tables
     with a header only.
@@ -47,6 +48,7 @@ def write_anomalies(frame: pd.DataFrame, folder: Path) -> None:
         | {name: pa.array(ordered[name].to_numpy(np.float32), from_pandas=True) for name in detectors}
         | {
             "flags": pa.array([_flags_text(cell) for cell in _cells(ordered, "flags")], pa.string()),
+            "trouble": pa.array([_flags_text(cell) for cell in _cells(ordered, "trouble")], pa.string()),
             "links": pa.array([_links_text(cell) for cell in _cells(ordered, "links")], pa.string()),
         }
     )

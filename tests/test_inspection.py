@@ -11,7 +11,9 @@ import tifffile
 from astropy.io import fits
 from PIL import Image
 
+from catalogs.errors import CatalogError
 from catalogs.inspection import Inspection, Refused, inspect
+from catalogs.scanning import ANY_SUFFIX
 
 
 def cube(path: Path, bands: int = 3, **cards: str) -> None:
@@ -105,7 +107,25 @@ def test_nothing_to_inspect(tmp_path: Path) -> None:
     (tmp_path / "a.txt").touch()
     with pytest.raises(ValueError, match="none of 1 files ends in"):
         inspect(tmp_path)
-    assert inspect(tmp_path, suffixes=("",)).refusals.keys() == {"empty"}
+    with pytest.raises(ValueError, match="none of 1 files"):
+        inspect(tmp_path, suffixes=ANY_SUFFIX)
+    (tmp_path / "1.2.840").touch()
+    assert inspect(tmp_path, suffixes=ANY_SUFFIX).refusals.keys() == {"empty"}
+
+
+def test_private_names_are_withheld(tmp_path: Path) -> None:
+    (tmp_path / "Doe_John.png").touch()
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "1.2.Doe").write_bytes(b"Doe")
+    found = inspect(tmp_path, suffixes=ANY_SUFFIX, private=True)
+    assert (found.readable, found.tried) == (0, 2)
+    for said in (found.text(), json.dumps(found.as_dict())):
+        assert "Doe" not in said.replace("doe", "Doe")
+        assert tmp_path.name not in said
+    assert found.refusals["empty"].example == "file 1"
+    with pytest.raises(CatalogError) as error:
+        inspect(tmp_path / "Doe_Jane.png", private=True)
+    assert error.value.public == "(withheld): no such file or folder"
 
 
 def test_the_hostile_folder_ends_well(shared_data: Path) -> None:

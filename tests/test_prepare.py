@@ -10,10 +10,11 @@ from PIL import Image
 from reader_that_dies import read
 
 from catalogs.reading import Cutout, Refusal
+from catalogs.supervisor import supervised
 from domainssl.shards import Layout, write_layout
 from domainssl.store import Store
 from pipelines.cli import main
-from pipelines.prepare import SATURATION, ShardJob, _finished, standardised
+from pipelines.reading_jobs import SATURATION, Rows, ShardJob, standardised, write
 
 LINEAR = Layout(("g", "r"), 32, "linear", "p")
 
@@ -53,8 +54,8 @@ def test_a_file_that_kills_its_reader_costs_one_object(tmp_path: Path) -> None:
     layout = Layout(("grey",), 8, "display", "p")
     write_layout(tmp_path, layout)
     white = (0.25, None, 0.5, 0.5, None, 0.75)
-    job = ShardJob(0, rows, white, read, layout, None, tmp_path)
-    assert [done.number for done in _finished([job], 2)] == [0]
+    job = ShardJob(0, Rows(rows, white, read, layout.bands), layout, None, tmp_path)
+    assert [done.number for done, _ in supervised([job], write, 2)] == [0]
     index = pd.read_parquet(tmp_path / "shard-00000.parquet")
     refused = index[index["offset"] < 0]
     assert sorted(refused["object_id"]) == ["deadly1", "deadly4"]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from synthetic_stores import write_store
 
-from pipelines.report import difference_sentence, provenance, white_balance
+from pipelines.findings import difference_sentence
+from pipelines.report import provenance, white_balance
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,8 @@ def test_canonical_columns_of_every_format(kind: str, tmp_path: Path) -> None:
     frame = read(path, ("label",))
     assert list(frame["object_id"]) == [str(BIG), str(BIGGER)]
     assert list(frame["paths"]) == [(str(tmp_path / "a.fits"),), (str(tmp_path / "sub/b.fits"),)]
-    assert list(frame["group"]) == list(frame["object_id"])
+    assert list(frame["group"]) == [None, None]  # unknown
+    assert list(frame["issuer"]) == [None, None]
     assert list(frame["split"]) == ["train", "test"]
     assert list(frame["catalog"]) == ["survey", "survey"]
     assert list(frame["label"]) == ["spiral", None]
@@ -83,7 +84,7 @@ def test_canonical_columns_of_every_format(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_whole_numbers_stay_exact_beside_missing_ones(kind: str, tmp_path: Path) -> None:
     path = write(tmp_path / f"t.{kind}", {"id": ["a", "b"], "file": ["a.png", "b.png"], "patient_id": [BIG, None]})
-    assert list(read(path)["group"]) == [str(BIG), "b"]
+    assert list(read(path)["group"]) == [str(BIG), None]
     path = write(tmp_path / f"u.{kind}", {"id": [BIG, None], "file": ["a.png", "b.png"]})
     with pytest.raises(ValueError, match=r"1 row\(s\) have no id \(column 'id'; row 2\); give each an id"):
         read(path)

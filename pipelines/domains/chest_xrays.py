@@ -1,37 +1,70 @@
-"""Chest radiographs, from de-identified pictures: upright, sides that mean something, exposure that does not."""
+"""Chest radiographs, from DICOM or pictures: upright, private, exposure that means nothing, sides that may."""
 
-from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
+import numpy as np
+from jaxtyping import Float, UInt8
 
-from catalogs.pictures import read_pictures
-from catalogs.reading import Cutout, Radiometry, Refusal
+from catalogs.chest_xrays.identity import read_identity
+from catalogs.chest_xrays.reader import read_chest_xrays
+from catalogs.reading import Radiometry
+from catalogs.scanning import ANY_SUFFIX
 from pipelines.domains.domain import Domain
-from pipelines.domains.rendering import render
 
 if TYPE_CHECKING:
     from domainssl.views.operation import Policy
 
 
-def read(rows: pd.DataFrame, *, bands: tuple[str, ...], white: float | None) -> Iterator[Cutout | Refusal]:
-    """Pictures only; DICOM is refused ("format"): reading it without its privacy rules would leak identities."""
-    return read_pictures(rows, bands=bands, white=white)
+def identify(path: Path) -> tuple[str, str] | None:
+    """Issuer and number of the patient whom a DICOM file shows, as the file has them; None where it does not say."""
+    identity = read_identity(path)
+    return None if identity is None else (identity.issuer, identity.patient)
 
 
-def views(radiometry: Radiometry, bands: tuple[str, ...], size: int) -> "Policy":
-    """Small rotations and crops, no mirror images (the heart lies left), brightness, contrast, blur and noise."""
+def views(radiometry: Radiometry, bands: tuple[str, ...], size: int, *, sided: bool) -> "Policy":
+    """Crops, small rotations, mirror images unless `sided`; brightness, contrast, blur, noise, an erased rectangle.
+
+    The rotation is MoCo-CXR's, the crop is a little tighter than InnerEye's; both keep both lungs in most views.
+    """
     from domainssl.views.affine_crop import AffineCrop
     from domainssl.views.blur_to import BlurTo
     from domainssl.views.brightness import Brightness
+    from domainssl.views.erase import Erase
     from domainssl.views.noise_to import PictureNoise
 
-    frame = AffineCrop(size, rotation=7.0, field=(0.7, 1.0), shift=0.05)
-    return frame, Brightness(0.1, 0.2), BlurTo(1.5, chance=0.5), PictureNoise(0.03)
+    frame = AffineCrop(size, rotation=10.0, flip=0.0 if sided else 0.5, field=(0.65, 1.0), shift=0.05, outside="zeros")
+    return frame, Brightness(0.15, 0.3), BlurTo(1.5, chance=0.5), PictureNoise(0.03), Erase(chance=0.3)
 
 
-NOTICE = (
+def render(
+    pixels: Float[np.ndarray, "n c h w"], bands: tuple[str, ...], scale: Float[np.ndarray, " c"] | None
+) -> UInt8[np.ndarray, "n h w 3"]:
+    """Grey pictures by window and level, each image's own; linear values (floating-point TIFF) alike."""
+    from reports.rendering import render_window
+
+    return render_window(pixels)
+
+
+NOTICES = (
     "Research use only; not a medical device; not for diagnosis. Scores are not probabilities unless calibrated; "
-    "an anomaly is not a disease."
+    "saliency is not localisation; an anomaly is not a disease.",
+    "Contains pseudonymised patient images; not anonymous; do not share outside the approved project.",
 )
-CHEST_XRAYS = Domain("chest_xrays", "Chest radiographs", (NOTICE,), 1, read, views, render)
+# Columns of a table that tell about the image and not who is on it.
+KEPT = ("view", "view_position", "sex", "age", "age_band", "site", "simulated", "truth", "trouble", "mark")
+
+CHEST_XRAYS = Domain(
+    "chest_xrays",
+    "Chest radiographs",
+    NOTICES,
+    2,
+    read_chest_xrays,
+    views,
+    render,
+    upright=True,
+    suffixes=ANY_SUFFIX,
+    private=True,
+    kept=KEPT,
+    identify=identify,
+)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 from jaxtyping import Float, UInt8
 
 from catalogs.reading import Cutout, Radiometry, Refusal
+from catalogs.scanning import READABLE_SUFFIXES
 
 if TYPE_CHECKING:  # reading processes import domains, and must not import torch
     from domainssl.views.operation import Policy
@@ -25,19 +27,31 @@ class DomainReader(Protocol):
 
 @runtime_checkable
 class Rendering(Protocol):
-    """Source values of shape (n, band, y, x) to pictures; `scale` is the sky sigma a band of linear images."""
+    """Source values of shape (n, band, y, x), NaN where invalid, to pictures; `scale` is the sky sigma a band of
+    linear images."""
 
     def __call__(
         self, pixels: Float[np.ndarray, "n c h w"], bands: tuple[str, ...], scale: Float[np.ndarray, " c"] | None
     ) -> UInt8[np.ndarray, "n h w 3"]: ...
 
 
+@runtime_checkable
+class Views(Protocol):
+    """The policy for images of this radiometry and these bands at the encoder's `size`; `sided`: a label tells left
+    from right, so no mirror images."""
+
+    def __call__(self, radiometry: Radiometry, bands: tuple[str, ...], size: int, *, sided: bool) -> "Policy": ...
+
+
 @dataclass(frozen=True)
 class Domain:
     """One domain. `version` enters the preparation's hash: raise it when `read` gives other pixels for the same file.
 
-    `title` heads the page, `notices` are sentences that stand on every one.
-    `views` gives the policy for images of this radiometry and these bands at the encoder's `size`.
+    `title` heads the page, `notices` are sentences that stand on every one. `upright`: its images have an up and a
+    left. `suffixes` are those that a scan of a folder takes.
+    `private`: files, names and ids can tell who somebody is. Then ids become pseudonyms before anything is written, of
+    the catalog's columns only the labels and those of `kept` stay, and no message quotes a file or a path.
+    `identify` gives the raw issuer and id of whom a file shows, for tables without a group column.
     """
 
     name: str
@@ -45,5 +59,10 @@ class Domain:
     notices: tuple[str, ...]
     version: int
     read: DomainReader
-    views: Callable[[Radiometry, tuple[str, ...], int], "Policy"]
+    views: Views
     render: Rendering
+    upright: bool
+    suffixes: tuple[str, ...] = READABLE_SUFFIXES
+    private: bool = False
+    kept: tuple[str, ...] = ()
+    identify: Callable[[Path], tuple[str, str] | None] | None = None

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 EXTINCTION = {"u": 4.239, "g": 3.303, "r": 2.285, "i": 1.698, "z": 1.263, "y": 1.088}
 
 
-def views(radiometry: Radiometry, bands: tuple[str, ...], size: int) -> "Policy":
-    """Any angle, mirror images, a crop that keeps the object in the frame; then the sky's and the telescope's doing.
+def views(radiometry: Radiometry, bands: tuple[str, ...], size: int, *, sided: bool) -> "Policy":
+    """Any angle, mirror images unless `sided`, a crop that keeps the object in the frame; then sky and telescope.
 
     Linear images are reddened (where each band's extinction is known), blurred and made noisier from the object's own
     values; pictures get a little brightness, blur and noise. Colours are never jittered.
@@ -26,7 +26,7 @@ def views(radiometry: Radiometry, bands: tuple[str, ...], size: int) -> "Policy"
     from domainssl.views.noise_to import NoiseTo, PictureNoise
     from domainssl.views.reddening import Reddening
 
-    frame = AffineCrop(size, rotation=180.0, flip=0.5, field=(0.7, 1.0), shift=0.05)
+    frame = AffineCrop(size, rotation=180.0, flip=0.0 if sided else 0.5, field=(0.7, 1.0), shift=0.05)
     if radiometry == "display":
         return frame, Brightness(0.1, 0.2), BlurTo(1.5, chance=0.5), PictureNoise(0.03)
     known = all(band in EXTINCTION for band in bands)
@@ -34,4 +34,4 @@ def views(radiometry: Radiometry, bands: tuple[str, ...], size: int) -> "Policy"
     return (*reddening, frame, BlurTo(1.5, chance=0.5), NoiseTo(2.0))
 
 
-GALAXIES = Domain("galaxies", "Galaxies", (), 1, read_galaxies, views, render)
+GALAXIES = Domain("galaxies", "Galaxies", (), 1, read_galaxies, views, render, upright=False)

@@ -1,0 +1,78 @@
+"""What the page says of a run in words: sentences that nobody may overlook, and one sentence a finding."""
+
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+
+from pipelines.domains import DOMAINS
+from pipelines.objects import Objects
+
+
+def notices(objects: Objects, domain: str, transductive: bool) -> list[str]:
+    """Sentences that nobody may overlook."""
+    said = list(DOMAINS[domain].notices)
+    if objects.simulated:
+        said.append(f"These {DOMAINS[domain].title.lower()} are simulated; they measure nothing of real ones.")
+    if transductive:
+        said.append("Transductive: the test half took part in pretraining, so scores on it are optimistic.")
+    return said
+
+
+def findings(
+    metrics: list[dict[str, Any]], training: list[dict[str, Any]], anomalies: pd.DataFrame, objects: Objects
+) -> list[str]:
+    """One sentence each on what pretraining changed, whether it collapsed, and what leads the ranking."""
+    said = []
+    for row in metrics:
+        if row.get("difference_to") == "imagenet" and row["start"] == "continued" and row["metric"] == "macro_auroc":
+            said.append(difference_sentence(row))
+    said = said[:1] + said[-1:] if len(said) > 2 else said  # the fewest and the most labels
+    warnings = [record for record in training if record.get("warning")]
+    if warnings:
+        said.append(f"Pretraining, epoch {warnings[-1]['epoch']}: {warnings[-1]['warning']}")
+    elif training:
+        last = training[-1]
+        said.append(
+            f"No collapse was seen in {len(training)} epochs: the features' effective rank is "
+            f"{last['rankme']:.0f} (RankMe), {last['rankme_centred']:.0f} after centring."
+        )
+    said.append(trouble_sentence(anomalies))
+    if objects.simulated and "truth" in objects.frame:
+        said.append(_rare_sentence(anomalies, objects.frame))
+    return said
+
+
+def trouble_sentence(anomalies: pd.DataFrame) -> str:
+    """How many images of the ranking are wrong as images, by kind."""
+    kinds = Counter(kind for text in anomalies["trouble"] for kind in text.split(";") if kind)
+    if not kinds:
+        return f"None of {len(anomalies):,} ranked images looks inverted, rotated, cut or empty."
+    count = int((anomalies["trouble"] != "").sum())
+    named = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
+    return f"{count:,} of {len(anomalies):,} ranked images are in input trouble ({named}); they are shown apart."
+
+
+def difference_sentence(row: dict[str, Any]) -> str:
+    """A paired difference to ImageNet in words that claim no more than its interval."""
+    value, low, high = row["value"], row["low"], row["high"]
+    where = f"{row['label']}, {row['labels_per_class']} labels per class"
+    if value is None or low is None or high is None:
+        return f"{where}: the difference between continued pretraining and ImageNet alone is not estimable."
+    interval = f"macro AUROC {value:+.3f} (95 % interval {low:+.3f} to {high:+.3f})"
+    if low > 0:
+        return f"{where}: continued pretraining is better than ImageNet alone, {interval}."
+    if high < 0:
+        return f"{where}: continued pretraining is worse than ImageNet alone, {interval}."
+    return f"{where}: no clear difference between continued pretraining and ImageNet alone, {interval}."
+
+
+def _rare_sentence(anomalies: pd.DataFrame, frame: pd.DataFrame) -> str:
+    """Simulations know what is rare: the kinds without a label, counted in the first tenth of the ranking."""
+    truth = frame.set_index("object_id")["truth"].astype(str)
+    counts = truth.value_counts()
+    rare = set(counts.index[counts < 0.03 * len(truth)])
+    first = anomalies["object_id"].head(max(1, len(anomalies) // 10))
+    found = int(truth.loc[first].isin(rare).sum())
+    total = int(truth.loc[anomalies["object_id"]].isin(rare).sum())
+    return f"Of {total} planted rare objects ({', '.join(sorted(rare))}), the first {len(first)} ranks hold {found}."
