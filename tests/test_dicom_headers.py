@@ -197,6 +197,17 @@ def test_a_run_length_stream_longer_than_its_header_is_refused(tmp_path: Path) -
     assert outcome.reason == "undecodable"
 
 
+def test_a_damaged_jpeg_ls_stream_does_not_end_the_process(tmp_path: Path) -> None:
+    dataset = radiograph(RAMP)
+    dataset.compress(JPEGLSLossless, generate_instance_uid=False)
+    content = bytearray(write(dataset, tmp_path / "a.dcm").read_bytes())
+    start_of_frame = content.index(b"\xff\xf7")
+    content[start_of_frame + 4] = 99  # bits per sample; GDCM's decoder throws through C at this
+    (tmp_path / "a.dcm").write_bytes(content)
+    outcome = answer(tmp_path / "a.dcm")
+    assert outcome == Refusal("undecodable", "the pixels cannot be decoded (RuntimeError)")
+
+
 def test_a_panic_of_a_decoder_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     class Panic(BaseException):
         pass

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64, Integer, UInt
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_windowing, pixel_array
+from pydicom.pixels import apply_windowing, get_decoder, pixel_array
+from pydicom.uid import UID
 
 from catalogs.checks import refuse_pixels
 from catalogs.chest_xrays.headers import error_kind, silence
@@ -19,6 +20,9 @@ from catalogs.reading import Refusal
 
 # Black and white where no window is declared: percentiles of the valid pixels.
 PERCENTILES = (0.5, 99.5)
+# Not GDCM where it can be had otherwise: it ends the process at some damaged JPEG-LS streams. Not pydicom's own RLE: it
+# fills short streams and cuts long ones.
+_PLUGINS = ("pyjpegls", "pylibjpeg")
 
 NO_WINDOW = "no declared window"
 BAD_WINDOW = "window not usable"
@@ -72,13 +76,19 @@ class _Levels:
 
 
 def _stored(dataset: Dataset) -> Integer[np.ndarray, "y x"] | Refusal:
-    stored = np.asarray(pixel_array(dataset, index=0))
+    stored = np.asarray(pixel_array(dataset, index=0, decoding_plugin=_plugin(dataset.file_meta.TransferSyntaxUID)))
     declared = (int(dataset.Rows), int(dataset.Columns))
     if stored.shape != declared:
         return Refusal("shape", f"the pixels decode to {stored.shape}, the header declares {declared}")
     if stored.dtype.kind not in "iu" or stored.dtype.itemsize > 2:
         return Refusal("undecodable", f"the pixels decode to {stored.dtype}; integers of at most 16 bits are read")
     return np.ascontiguousarray(stored, stored.dtype.newbyteorder("="))
+
+
+def _plugin(syntax: UID) -> str:
+    """The first plugin of `_PLUGINS` for a transfer syntax; "", pydicom's choice, where none decodes it."""
+    decodes = get_decoder(syntax).available_plugins if syntax.is_encapsulated else ()
+    return next((plugin for plugin in _PLUGINS if plugin in decodes), "")
 
 
 def _displayed(
