@@ -50,6 +50,9 @@ class Parsed(HTMLParser):
         (self.scripts if self.elements and self.elements[-1][0] == "script" else self.texts).append(data)
 
 
+NO_FIGURES: dict[str, Any] = {"metrics": (), "training": ()}  # which take half a second a page to draw
+
+
 def full_page(count: int = 40, **changes: Any) -> Page:
     generator = np.random.default_rng(0)
     metric = {"label": "type", "head": "linear", "metric": "macro F1", "n_groups": 20}
@@ -115,7 +118,7 @@ def test_sections_come_in_order_and_all_ids_are_unique(tmp_path: Path) -> None:
 
 
 def test_the_map_round_trips(tmp_path: Path) -> None:
-    page = full_page()
+    page = full_page(**NO_FIGURES)
     _, _, data = written(tmp_path, page)
     assert json.loads(gzip.decompress(base64.b64decode(data["ids"]))) == list(page.object_ids)
     np.testing.assert_array_equal(unpacked(data["x"], "<f4"), page.xy[:, 0])
@@ -135,7 +138,7 @@ def test_thumbnails_of_a_subset_are_found_on_their_sheet(tmp_path: Path) -> None
     count, rows = 700, np.arange(650, 50, -1)
     levels = (np.arange(600) * 37 % 256).astype(np.uint8)
     pictures = np.broadcast_to(levels[:, None, None, None], (600, 30, 30, 3)).copy()
-    page = full_page(count, columns={}, thumbnails=pictures, thumbnail_rows=rows)
+    page = full_page(count, columns={}, thumbnails=pictures, thumbnail_rows=rows, **NO_FIGURES)
     _, _, data = written(tmp_path, page)
     tiles, sheets = unpacked(data["tile"], "<i4"), data["sheets"]
     assert (tiles >= 0).sum() == 600
@@ -159,7 +162,7 @@ def test_differences_say_in_words_whether_the_interval_excludes_zero(tmp_path: P
         (0.0, 0.2, "not told apart from"),
         (None, None, "not measured"),
     ):
-        text, _, _ = written(tmp_path, full_page(metrics=[row | {"low": low, "high": high}]))
+        text, _, _ = written(tmp_path, full_page(metrics=[row | {"low": low, "high": high}], training=()))
         assert words in text
         assert ("excludes zero." in text) == (words == "lower than")
 
@@ -176,7 +179,7 @@ def test_input_trouble_stands_apart_from_the_anomalies(tmp_path: Path) -> None:
         {"rank": 5, "object_id": "object-9", "score": 0.98, "flags": ["empty", "inverted"]},
     ]
     pictures = np.full((2, 30, 30, 3), 200, np.uint8)
-    text, parsed, data = written(tmp_path, full_page(trouble=trouble, trouble_pictures=pictures))
+    text, parsed, data = written(tmp_path, full_page(trouble=trouble, trouble_pictures=pictures, **NO_FIGURES))
     assert [a["id"] for tag, a in parsed.elements if tag == "section"][3:5] == ["anomalies", "input-trouble"]
     assert '<a href="#input-trouble">' in text
     section = text[text.index('<section id="input-trouble"') : text.index('<section id="training"')]
@@ -190,21 +193,23 @@ def test_input_trouble_stands_apart_from_the_anomalies(tmp_path: Path) -> None:
 
 
 def test_no_trouble_is_said_only_where_it_was_looked_for(tmp_path: Path) -> None:
-    looked, _, _ = written(tmp_path, full_page(trouble=[]))
+    looked, _, _ = written(tmp_path, full_page(trouble=[], **NO_FIGURES))
     assert 'Input trouble</h2>\n<p class="soft">None was found.</p>' in looked
     assert '<a href="#input-trouble">' not in looked
-    assert "input-trouble" not in "".join(re.findall(r"<(?:section|a) [^>]*>", written(tmp_path, full_page())[0]))
+    assert "input-trouble" not in "".join(
+        re.findall(r"<(?:section|a) [^>]*>", written(tmp_path, full_page(**NO_FIGURES))[0])
+    )
 
 
 def test_what_a_score_is_stands_above_the_anomalies(tmp_path: Path) -> None:
-    text, _, _ = written(tmp_path, full_page())
+    text, _, _ = written(tmp_path, full_page(**NO_FIGURES))
     assert "the mean over detectors of the share of objects that are less odd" in text
 
 
 @pytest.mark.parametrize(("count", "columns"), [(12, False), (13, True)])
 def test_many_findings_are_set_in_columns_and_none_is_hidden(tmp_path: Path, count: int, columns: bool) -> None:
     said = [f"Finding number {i}." for i in range(count)]
-    text, parsed, _ = written(tmp_path, full_page(findings=said, metrics=[], training=[]))
+    text, parsed, _ = written(tmp_path, full_page(findings=said, **NO_FIGURES))
     assert ('<ul class="findings many">' in text) == columns
     assert [t for t in parsed.texts if t.startswith("Finding number")] == said
 
@@ -239,13 +244,13 @@ def test_only_web_addresses_become_links(tmp_path: Path) -> None:
         "odd": "//x.org",
     }
     anomaly = {"rank": 1, "object_id": "object-1", "score": 1.0, "links": links}
-    _, parsed, _ = written(tmp_path, full_page(anomalies=[anomaly], anomaly_pictures=None))
+    _, parsed, _ = written(tmp_path, full_page(anomalies=[anomaly], anomaly_pictures=None, **NO_FIGURES))
     addresses = [attributes["href"] for tag, attributes in parsed.elements if tag == "a"]
     assert [address for address in addresses if not address.startswith("#")] == ["https://x.org/a?b=1&c=2"]
 
 
 def test_the_policy_allows_the_two_scripts_and_no_network(tmp_path: Path) -> None:
-    text, parsed, _ = written(tmp_path, full_page())
+    text, parsed, _ = written(tmp_path, full_page(**NO_FIGURES))
     policy = next(a["content"] for tag, a in parsed.elements if a.get("http-equiv") == "Content-Security-Policy")
     scripts = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
@@ -276,7 +281,7 @@ def test_a_page_of_one_object_and_nothing_else(tmp_path: Path) -> None:
 
 def test_twenty_thousand_objects_stay_a_small_file(tmp_path: Path) -> None:
     count = 20_000
-    page = full_page(count, thumbnails=None)
+    page = full_page(count, thumbnails=None, **NO_FIGURES)
     text, _, _ = written(tmp_path, page)
     assert len(text) < 1_500_000
 

@@ -160,23 +160,19 @@ def test_the_map_is_drawn(opened: Opened) -> None:
     assert opened.colours() > 4
 
 
-@pytest.mark.parametrize(
-    ("corner", "name", "value", "channel"),
-    [((-1, 1), HOSTILE, "spiral", 0), ((1, 1), "top right", "elliptical", 1), ((-1, -1), "bottom left", "spiral", 2)],
-)
-def test_pointing_at_a_dot_shows_its_id_value_and_picture(
-    opened: Opened, corner: tuple[int, int], name: str, value: str, channel: int
-) -> None:
-    opened.hover(*corner)
-    assert opened.page.locator("#tooltip").is_visible()
-    assert opened.page.locator("#tooltip-id").inner_text() == name
-    assert opened.page.locator("#tooltip-value").inner_text() == value
-    assert opened.page.locator("#tooltip-rank").is_visible() == (name == "bottom left")
+def test_pointing_at_a_dot_shows_its_id_value_and_picture(opened: Opened) -> None:
     middle = "[...document.getElementById('tooltip-picture').getContext('2d').getImageData(24, 24, 1, 1).data]"
-    opened.until(f"{middle}[3] === 255")
-    colour = opened.page.evaluate(middle)[:3]
-    assert int(np.argmax(colour)) == channel
-    assert max(colour) > 200
+    corners = ((-1, 1, HOSTILE, "spiral"), (1, 1, "top right", "elliptical"), (-1, -1, "bottom left", "spiral"))
+    for channel, (right, up, name, value) in enumerate(corners):
+        opened.hover(right, up)
+        assert opened.page.locator("#tooltip").is_visible()
+        assert opened.page.locator("#tooltip-id").inner_text() == name
+        assert opened.page.locator("#tooltip-value").inner_text() == value
+        assert opened.page.locator("#tooltip-rank").is_visible() == (name == "bottom left")
+        opened.until(f"{middle}[3] === 255")
+        colour = opened.page.evaluate(middle)[:3]
+        assert int(np.argmax(colour)) == channel
+        assert max(colour) > 200
 
 
 def test_a_dot_without_a_picture_or_a_value_says_so(opened: Opened) -> None:
@@ -458,14 +454,26 @@ def test_one_object_without_anything_else(browser: Any, tmp_path: Path) -> None:
     page.page.close()
 
 
-def test_twenty_thousand_objects_are_drawn_quickly(browser: Any, tmp_path: Path) -> None:
-    count = 20_000
+def test_a_dark_page_is_printed_light(browser: Any, corner_file: Path) -> None:
+    page = Opened(browser, corner_file, color_scheme="dark")
+    corner = f"{PIXELS}[0] & 255"
+    assert page.page.evaluate(corner) < 60
+    page.page.emulate_media(media="print", color_scheme="dark")
+    page.until(f"({corner}) > 200")
+    assert page.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.page.locator("#lasso").is_hidden()
+    page.page.close()
+
+
+@pytest.mark.parametrize("count", [20_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_many_objects_are_drawn_and_selected_quickly(browser: Any, tmp_path: Path, count: int) -> None:
     generator = np.random.default_rng(0)
+    xy = generator.uniform(-1, 1, size=(count, 2)).astype(np.float32)
     write_page(
         tmp_path / "many.html",
         Page(
-            title="many", subtitle="", object_ids=[f"{i:05d}" for i in range(count)],
-            xy=generator.normal(size=(count, 2)).astype(np.float32),
+            title="many", subtitle="", object_ids=[f"{i:06d}" for i in range(count)],
+            xy=xy,
             columns={"class": [str(i) for i in generator.integers(30, size=count)], "value": generator.random(count)},
         ),
     )  # fmt: skip
@@ -479,5 +487,17 @@ def test_twenty_thousand_objects_are_drawn_quickly(browser: Any, tmp_path: Path)
         " requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - from))); })"
     )
     assert elapsed < 1500
+    page.page.locator("#zoom-reset").click()
+    page.page.locator("#lasso").click()
+    page.drag((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), release=False)
+    page.page.evaluate(
+        "window.released = new Promise(done => document.getElementById('scatter').addEventListener('pointerup', () => {"
+        " const from = performance.now();"
+        " requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - from))); }, true)); 0"
+    )
+    page.page.mouse.up()
+    assert page.page.evaluate("window.released") < 1500
+    selected = int(page.selected().split()[0].replace(",", ""))
+    assert selected == pytest.approx(int((np.abs(xy) < 0.5).all(1).sum()), rel=0.02)  # the pointer moves in pixels
     assert page.complaints == []
     page.page.close()

@@ -452,13 +452,15 @@
   function listen() {
     let drag = null;
     const at = (event) => [event.offsetX * pixelRatio, event.offsetY * pixelRatio];
+    const isOther = (event) => drag && drag.draws && event.pointerId !== drag.pointer; // a second finger
     canvas.addEventListener("pointerdown", (event) => {
       if (lassoing && !(event.isPrimary && event.button === 0)) return; // another finger or button draws nothing
-      drag = { x: event.clientX, y: event.clientY, moved: false, draws: lassoing, adds: event.shiftKey };
+      drag = { x: event.clientX, y: event.clientY, moved: false, draws: lassoing, adds: event.shiftKey, pointer: event.pointerId };
       drag.begin = onMap(...at(event));
       if (event.pointerType === "mouse") canvas.setPointerCapture(event.pointerId);
     });
     canvas.addEventListener("pointermove", (event) => {
+      if (isOther(event)) return;
       if (drag && event.buttons) {
         const dx = event.clientX - drag.x, dy = event.clientY - drag.y;
         if ((!drag.moved || drag.draws) && Math.hypot(dx, dy) < 4) return;
@@ -469,6 +471,7 @@
       } else if (!kept) pick(nearest(...at(event)), false);
     });
     canvas.addEventListener("pointerup", (event) => {
+      if (isOther(event)) return;
       if (drag && !drag.moved) pick(nearest(...at(event)), true);
       if (drag && loop) selectInside(drag.adds || event.shiftKey);
       drag = loop = null;
@@ -515,7 +518,10 @@
         canvas.focus({ preventScroll: true });
       });
     }
-    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { paint(); legend(); drawSoon(); });
+    // A dark page is printed light; the printer does not wait for a frame.
+    for (const query of ["(prefers-color-scheme: dark)", "print"]) {
+      window.matchMedia(query).addEventListener("change", () => { paint(); legend(); draw(); });
+    }
     new ResizeObserver(resize).observe(frame);
   }
 
