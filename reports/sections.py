@@ -83,9 +83,9 @@ def trouble(
         for kind, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     )
     return (
-        "<p>These images are inverted, rotated, cut or empty, or otherwise not as such images should be, and rank high "
-        "for that alone; look at the input before at the object. Ranks and scores are of the same ranking as above.</p>"
-        f'<ul class="kinds" aria-label="Kinds of input trouble">{kinds}</ul>'
+        "<p>These images are inverted, rotated, cut or empty, or otherwise not as such images should be, which alone "
+        "can make them odd; look at the input before at the object. Ranks and scores are of the same ranking as above.</p>"
+        f'<ul class="kinds" aria-label="Objects by flag">{kinds}</ul>'
         f"{_cards(ranked, pictures, row_of)}"
     )
 
