@@ -84,7 +84,7 @@ def trouble(
     )
     return (
         "<p>These images are inverted, rotated, cut or empty, or otherwise not as such images should be, which alone "
-        "can make them odd; look at the input before at the object. Ranks and scores are of the same ranking as above.</p>"
+        "can make them odd; look at the input before at the object. Ranks are of the same ranking as above.</p>"
         f'<ul class="kinds" aria-label="Objects by flag">{kinds}</ul>'
         f"{_cards(ranked, pictures, row_of)}"
     )
