@@ -1,5 +1,7 @@
 """Cutouts of any shape to squares of one size, never squashed."""
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float32, Float64
 
@@ -29,7 +31,7 @@ def letterbox(cutout: Cutout, size: int, crop: int | None) -> Cutout:
             nuisance["psf_fwhm_px"] = (nuisance["psf_fwhm_px"] * (size / side)).astype(np.float32)
         if "sky_sigma" in nuisance:
             nuisance["sky_sigma"] = np.full_like(nuisance["sky_sigma"], np.nan)
-    return Cutout(pixels, cutout.bands, cutout.radiometry, nuisance)
+    return replace(cutout, pixels=pixels, nuisance=nuisance)
 
 
 def _central_square(pixels: Float32[np.ndarray, "band y x"], side: int) -> Float32[np.ndarray, "band side side"]:

@@ -6,7 +6,7 @@ from jaxtyping import Float32, Int64
 
 from domainssl.embedding import read_parts
 from domainssl.evaluation.label_efficiency import MetricRow, label_efficiency
-from domainssl.heads.linear import fit_linear, standardisation
+from domainssl.heads.linear import LinearHead, fit_linear, standardisation
 from pipelines.atomic import atomic_write, write_json
 from pipelines.objects import Objects
 from pipelines.steps import Context, StepResult
@@ -47,14 +47,19 @@ def run(context: Context) -> StepResult:
         mean, scale = standardisation(embedded[objects.train])
         head = fit_linear(embedded[known], labels[known], len(classes), mean=mean, scale=scale, classes=classes)
         head.save(folder.heads / f"{safe_name(label)}.safetensors", features_id=model)
-        probabilities = head.probabilities(embedded)
-        predictions[label] = np.array(classes)[probabilities.argmax(axis=1)]
-        for number, name in enumerate(classes):
-            predictions[f"{label}:{name}"] = probabilities[:, number].astype(np.float32)
+        predictions = predictions.assign(**predicted(label, head, embedded))
     write_json(folder.metrics, metrics)
     with atomic_write(folder.predictions) as part:
         predictions.to_parquet(part, index=False)
     return StepResult((folder.metrics, folder.heads, folder.predictions), {"rows": len(metrics)})
+
+
+def predicted(label: str, head: LinearHead, features: Float32[np.ndarray, "n d"]) -> dict[str, np.ndarray]:
+    """Columns of predictions.parquet: the likeliest class under the label's name, and a score a class, LABEL:CLASS."""
+    scores = head.probabilities(features)
+    likeliest: np.ndarray = np.array(head.classes, dtype=object)[scores.argmax(axis=1)]
+    columns = {f"{label}:{name}": scores[:, number].astype(np.float32) for number, name in enumerate(head.classes)}
+    return {label: likeliest, **columns}
 
 
 def class_indices(objects: Objects, label: str) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -129,6 +129,11 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     run.add_argument("--dry-run", action="store_true", help="rows, disk, and what would be done; does nothing")
     for name, text in STEP_HELP.items():
         add(name, text, recipe, machine)
+    applied = add("apply", "a trained run on new data: its encoder, heads and ranking, and a page", machine)
+    applied.add_argument("run", type=Path, metavar="RUN", help="the folder of a finished run")
+    applied.add_argument("catalog", type=Path, metavar="CATALOG", help="a folder of images, a table, or a recipe")
+    applied.add_argument("--images", type=Path, metavar="DIR", help="what a table's files are relative to")
+    applied.add_argument("--out", type=Path, metavar="DIR", help="default: a folder in RUN/applied")
     return parser, commands
 
 
@@ -176,6 +181,21 @@ def _demo(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _apply(options: argparse.Namespace) -> int:
+    from pipelines.apply import apply
+    from pipelines.run_folder import RunFolder
+
+    trained = RunFolder.open(options.run, create=False)
+    report = apply(
+        trained, options.catalog, options.images, options.out, options.workers, options.device, _progress(options)
+    )
+    if options.json:
+        _print_json({"run": str(report.parent), "result": str(report)})
+    else:
+        print(report)
+    return DONE
+
+
 def _run(options: argparse.Namespace) -> int:
     from pipelines.recipe import load_recipe
 
@@ -209,6 +229,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "demo": _demo,
     "recipe": _recipe,
     "inspect": _inspect,
+    "apply": _apply,
     "run": _run,
     **dict.fromkeys(STEP_HELP, _run),
 }

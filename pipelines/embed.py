@@ -21,9 +21,8 @@ def run(context: Context) -> StepResult:
     objects = Objects(context)
     trained = recipe.pretrain.epochs > 0
     encoder = load_encoder(folder.encoder) if trained else start_encoder(context, objects, recipe.encoder.weights)
-    encoder.input.check(objects.store.bands, objects.store.preparation)
-    _embed(context, objects, encoder, np.arange(len(objects.store)), folder.embeddings, "embed")
-    outputs = [folder.embeddings]
+    result = embed_all(context, objects, encoder)
+    outputs = list(result.outputs)
     labelled = objects.labelled_rows(tuple(recipe.labels))
     if len(labelled):
         for start in recipe.classify.starts:
@@ -31,9 +30,18 @@ def run(context: Context) -> StepResult:
                 compared = start_encoder(context, objects, WEIGHTS[start])
                 _embed(context, objects, compared, labelled, folder.starts / start, f"embed from {start}")
         outputs.append(folder.starts)
-    return StepResult(
-        tuple(outputs), {"objects": len(objects.store), "width": encoder.width, "weights": weights_hash(encoder)}
-    )
+    return StepResult(tuple(outputs), result.facts)
+
+
+def embed_all(context: Context, objects: Objects, encoder: TimmEncoder) -> StepResult:
+    """Write embeddings/part-*.parquet for every stored object.
+
+    Raises ValueError where the store has other bands or another preparation than the encoder was trained on.
+    """
+    encoder.input.check(objects.store.bands, objects.store.preparation)
+    _embed(context, objects, encoder, np.arange(len(objects.store)), context.run.embeddings, "embed")
+    facts = {"objects": len(objects.store), "width": encoder.width, "weights": weights_hash(encoder)}
+    return StepResult((context.run.embeddings,), facts)
 
 
 def _embed(

@@ -23,13 +23,14 @@ from pipelines.steps import Context, StepResult
 CHUNK = 256  # files of which a reading process asks the headers at once
 
 
-def run(context: Context) -> StepResult:
+def run(context: Context, like: Layout | None = None) -> StepResult:
     """Read the tables, lay the images down in the store, write catalog.parquet and quarantine.csv.
 
-    Raises ValueError where no image at all could be read, naming the reasons.
+    Raises ValueError where no image at all could be read, naming the reasons; with `like`, the layout of a finished
+    run's store, also where these images would be laid down otherwise, before they are.
     """
     with guarded(DOMAINS[context.recipe.domain].private):
-        return _run(context)
+        return _run(context, like)
 
 
 def source(entry: CatalogEntry, domain: str) -> CatalogSource:
@@ -42,21 +43,23 @@ def source(entry: CatalogEntry, domain: str) -> CatalogSource:
 
 
 def preparation(recipe: Recipe, radiometry: Radiometry) -> str:
-    """The hash of how files become pixels: reader and version, bands, size, crop, white, linear or display."""
+    """The hash of how files become pixels: reader and version, bands, size, crop, linear or display.
+
+    A catalog's `white` is no part of it: it says what its files mean, and pixels are 0..1 whatever it is.
+    """
     described = {
         "domain": recipe.domain,
         "version": DOMAINS[recipe.domain].version,
         "bands": recipe.bands,
         "size": recipe.store.size,
         "crop": recipe.store.crop,
-        "white": sorted({str(entry.white) for entry in recipe.catalog}),
         "radiometry": radiometry,
         "letterbox": 1,
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
-def _run(context: Context) -> StepResult:
+def _run(context: Context, like: Layout | None) -> StepResult:
     recipe, folder = context.recipe, context.run.store
     labels = tuple(recipe.labels)
     frame = combine([read_catalog(source(entry, recipe.domain), labels) for entry in recipe.catalog], labels)
@@ -67,6 +70,8 @@ def _run(context: Context) -> StepResult:
     frame["object_id"] = kept["object_id"]
     rows = _rows(recipe, frame)
     layout = _layout(context, rows)
+    if like is not None:
+        _same_layout(layout, like)
     write_layout(folder, layout)
 
     step = layout.rows_per_shard(len(frame))
@@ -147,6 +152,21 @@ def _layout(context: Context, rows: Rows) -> Layout:
     found = (answer for _, answer in supervised(parts, probe, 1) if answer)
     radiometry: Radiometry = next(found, "display")
     return Layout(recipe.bands, recipe.store.size, radiometry, preparation(recipe, radiometry))
+
+
+def _same_layout(found: Layout, wanted: Layout) -> None:
+    if found != wanted:
+        parts = [name for name, value in vars(found).items() if value != getattr(wanted, name)]
+        differing = next(part for part in ("bands", "radiometry", "size", "preparation") if part in parts)
+        raise PublicError(
+            f"the images would not be prepared as the run's were: {differing} {_short(found, differing)} here, "
+            f"{_short(wanted, differing)} there; apply the run to images of the same kind, or start another one on these"
+        )
+
+
+def _short(layout: Layout, part: str) -> str:
+    value = getattr(layout, part)
+    return ", ".join(value) if isinstance(value, tuple) else str(value)[:12]
 
 
 def _nothing(context: Context, refused: pd.DataFrame) -> PublicError:

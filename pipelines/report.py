@@ -27,8 +27,8 @@ BATCH = 256
 HIDDEN_COLUMNS = ("object_id", "group", "split")
 
 
-def run(context: Context) -> StepResult:
-    """Write projection.parquet and report.html."""
+def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
+    """Write projection.parquet and report.html; `said` are findings to begin with."""
     recipe, folder = context.recipe, context.run
     objects = Objects(context)
     ids, embedded, _ = read_parts(folder.embeddings)
@@ -55,7 +55,7 @@ def run(context: Context) -> StepResult:
         xy=xy,
         columns=map_columns(objects, anomalies, folder.predictions, tuple(recipe.labels)),
         notices=notices(objects, recipe.domain, recipe.classify.transductive),
-        findings=findings(metrics, training, anomalies, objects),
+        findings=[*said, *findings(metrics, training, anomalies, objects)],
         thumbnails=pictures(objects, shown, THUMBNAIL, recipe.domain),
         thumbnail_rows=shown.astype(np.int64),
         metrics=metrics,
@@ -104,8 +104,8 @@ def map_columns(
 ) -> dict[str, list[Any]]:
     """What the map can be coloured by: labels, predictions, the anomaly score, then the catalog's other columns."""
     columns: dict[str, Any] = {label: objects.frame[label] for label in labels}
-    predicted = pd.read_parquet(predictions)
-    columns |= {f"{label} (predicted)": predicted[label] for label in labels if label in predicted}
+    predicted = pd.read_parquet(predictions).drop(columns="object_id")
+    columns |= {f"{name} (predicted)": predicted[name] for name in map(str, predicted) if ":" not in name}
     score = anomalies.set_index("object_id")["score"]
     columns["anomaly score"] = score.reindex(objects.store.object_ids)
     for name in objects.frame.columns:

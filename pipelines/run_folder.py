@@ -126,6 +126,11 @@ class RunFolder:
         return self.folder / "projection.parquet"
 
     @property
+    def applied(self) -> Path:
+        """What this run said of other catalogs: a run's folder for each."""
+        return self.folder / "applied"
+
+    @property
     def report(self) -> Path:
         return self.folder / "report.html"
 

@@ -80,8 +80,10 @@ def _report(context: Context) -> StepResult:
     return run(context)
 
 
+Step = Callable[[Context], StepResult]
+
 # Imported when called: torch and umap take seconds.
-STEPS: dict[str, Callable[[Context], StepResult]] = {
+STEPS: dict[str, Step] = {
     "prepare": _prepare,
     "pretrain": _pretrain,
     "embed": _embed,
@@ -210,8 +212,12 @@ def _fingerprints(recipe: Recipe) -> dict[str, dict[str, str]]:
     }
 
 
-def run_steps(context: Context, names: Sequence[str], force: bool = False) -> dict[str, str]:
+def run_steps(
+    context: Context, names: Sequence[str], force: bool = False, work: Mapping[str, Step] | None = None
+) -> dict[str, str]:
     """Does the named steps in their order, but for those already done under this recipe; `force` does them anyway.
+
+    `work` gives other functions than `STEPS` for the same steps.
 
     Gives what became of each: "done", "done before" or "needless". Holds the run's lock. Raises StepError, also where a
     step that is not named but needed is missing or outdated; what was finished before stays finished.
@@ -241,7 +247,7 @@ def run_steps(context: Context, names: Sequence[str], force: bool = False) -> di
             else:
                 assert state.key is not None  # _demand_earlier saw to it
                 context = dataclasses.replace(context, device=_resolve_device(name, context.device))
-                _do(context, name, state.key, force)
+                _do(context, name, state.key, force, (work or STEPS)[name])
                 outcome[name] = "done"
         return outcome
 
@@ -277,7 +283,7 @@ def _demand_earlier(run: RunFolder, wanted: str, name: str, found: Mapping[str, 
             raise StepError(wanted, f"the step {earlier} before it {what} under this recipe; {remedy}")
 
 
-def _do(context: Context, name: str, key: str, force: bool) -> None:
+def _do(context: Context, name: str, key: str, force: bool, step: Step) -> None:
     run, say = context.run, context.progress.note
     if force or run.record(name).get("key") != key:
         _remove_files(run, name)
@@ -285,7 +291,7 @@ def _do(context: Context, name: str, key: str, force: bool) -> None:
     say(f"{name}: started")
     start = time.monotonic()
     try:
-        result = STEPS[name](context)
+        result = step(context)
     except RecipeError:
         raise
     except Exception as error:
