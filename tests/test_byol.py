@@ -28,6 +28,7 @@ from domainssl.views.blur_to import BlurTo
 from domainssl.views.noise_to import NoiseTo
 from domainssl.views.operation import Policy
 
+BANDS = ("u", "g", "r", "i", "z")
 POLICY: Policy = (AffineCrop(32, rotation=180.0, flip=0.5, field=(0.7, 1.0), shift=0.05), BlurTo(1.5), NoiseTo(2.0))
 SMALL = PretrainOptions(method="byol", projector_width=24, projection_dim=8, teacher_momentum=0.9)
 SHORT = dataclasses.replace(
@@ -39,7 +40,7 @@ def byol(bands: int = 2, options: PretrainOptions = SMALL, seed: int = 0) -> BYO
     encoder = create_encoder(
         "test_efficientnet",
         "none",
-        bands=("u", "g", "r", "i", "z")[:bands],
+        bands=BANDS[:bands],
         size=32,
         sample=torch.rand(2, bands, 32, 32),
         sky_sigma=None,
@@ -307,12 +308,13 @@ def train(
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Store:
-    return write_store(tmp_path_factory.mktemp("store"), blobs(20, 2, 36), bands=("u", "g"), sky_sigma=1.0)
+    return write_store(tmp_path_factory.mktemp("store"), blobs(20, 2, 36), bands=BANDS[:2])
 
 
 @pytest.mark.parametrize("stop", [1, 3, 6])  # in the projector's phase, in the encoder's, and after the end
-@pytest.mark.parametrize("precision", [Precision("float32", True), Precision("bfloat16", False)], ids=str)
-@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize(
+    ("precision", "frozen"), [(Precision("float32", True), True), (Precision("bfloat16", False), False)], ids=str
+)
 def test_resuming_is_exact(store, tmp_path, stop, precision, frozen):
     options = dataclasses.replace(SHORT, frozen_batchnorm=frozen)
     whole = byol(options=options)
@@ -340,3 +342,74 @@ def test_resuming_is_exact(store, tmp_path, stop, precision, frozen):
     stems = [encoder.network.conv_stem.weight for encoder in (again.encoder, again.teacher_encoder)]
     layouts = [stem.is_contiguous(memory_format=torch.channels_last) for stem in stems]
     assert layouts == [precision.channels_last] * 2
+
+
+# Collapse
+
+LIVELY = PretrainOptions(
+    method="byol",
+    epochs=10,
+    projector_epochs=0,
+    batch_size=32,
+    encoder_rate=0.05,
+    projector_rate=0.2,
+    weight_decay=0.03,  # what no gradient holds up decays
+    teacher_momentum=0.9,
+    projector_width=64,
+    checkpoint_minutes=1e6,
+)
+
+
+def without_nothing(method: BYOL) -> None:
+    pass
+
+
+def without_predictor(method: BYOL) -> None:
+    method.predictor = nn.Identity()
+
+
+def without_stop_gradient(method: BYOL) -> None:
+    method.targets = lambda images: method.projector(method.encoder.pooled(images))
+
+
+def last_record(folder: Path, remove: Callable[[BYOL], None], seed: int) -> dict[str, Any]:
+    """Of a training from random weights, in which the features themselves are what is predicted.
+
+    A projector would collapse in the encoder's place, end the gradients, and leave the features nearly as they were.
+    """
+    store = write_store(folder / "store", blobs(128, 5, 36, seed=seed), bands=BANDS)
+    encoder = create_encoder(
+        "test_efficientnet",
+        "none",
+        bands=BANDS,
+        size=32,
+        sample=store.batch(np.arange(len(store))).images,
+        sky_sigma=np.ones(5, np.float32),
+        preparation=store.preparation,
+        seed=seed,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        method = BYOL(encoder, dataclasses.replace(LIVELY, projection_dim=encoder.width))
+    method.projector = method.teacher_projector = nn.Identity()
+    remove(method)
+    return train(method, store, folder / "c.safetensors", LIVELY, seed=seed)[-1]
+
+
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_it_does_not_collapse(tmp_path, seed):
+    record = last_record(tmp_path, without_nothing, seed)
+    assert record["warning"] is None
+    assert record["spread"] > 0.1
+    assert record["loss"] < 2, "it does not learn"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("remove", [without_predictor, without_stop_gradient])
+def test_without_predictor_or_stop_gradient_the_monitor_says_that_it_collapses(tmp_path, remove, seed):
+    record = last_record(tmp_path, remove, seed)
+    assert "has collapsed" in record["warning"]
+    assert record["loss"] < 0.2
