@@ -34,7 +34,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Inspection:
-    """Counts over the files of a folder; `files` were found, `tried` of them were read.
+    """Counts over the files of a folder, "" where it is withheld; `files` were found, `tried` of them were read.
 
     `kinds` counts all files by suffix, readable or not; `shapes` ("band x y x x"), `bands` (how many), `dtypes` (as
     stored), `radiometry` and `flags` (what is unusual) the files that were read. `suggested_bands` are the names found
@@ -65,7 +65,7 @@ class Inspection:
     def text(self) -> str:
         """For a person: a line for each question, most frequent answers first."""
         lines = [
-            f"{self.path}: {self.readable} of {self.tried} files read"
+            f"{f'{self.path}: ' if self.path else ''}{self.readable} of {self.tried} files read"
             + (f" ({self.files} found)" if self.files != self.tried else ""),
             f"  files       {_counted(self.kinds)}",
         ]
@@ -157,7 +157,7 @@ def inspect(
         for file, look in zip(paths, looks, strict=True):
             tally.add(names.get(file) or file.relative_to(folder).as_posix(), look)
     return Inspection(
-        path="(withheld)" if private else str(path),
+        path="" if private else str(path),
         files=len(found),
         tried=len(tried),
         readable=sum(tally.shapes.values()),

@@ -277,7 +277,7 @@ class _Canonical:
         fields = pattern_fields(pattern)
         values: dict[str, list[str]] = {"id": ids}
         for field in fields - {"id", "band"}:
-            column = texts(self.table[self.existing(field, f"file_pattern {pattern!r}")])
+            column = texts(self.table[self.existing(field, "file_pattern")])
             values[field] = ["" if value is None else value for value in column]
         bands = self.source.bands if "band" in fields else ("",)
         rows = zip(*values.values(), strict=True)

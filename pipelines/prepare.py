@@ -114,7 +114,7 @@ def _grouped(context: Context, frame: pd.DataFrame) -> pd.DataFrame:
                 counter.advance(len(job.paths))
         known = [found.get(path) for path in paths]
         for place, name in enumerate(("issuer", "group")):
-            column = frame[name].to_numpy(object)
+            column = frame[name].to_numpy(object, copy=True)
             column[unknown] = [answer[place] if answer else None for answer in known]
             frame[name] = pd.Series(column, dtype=object)
         if nameless := known.count(None):
@@ -160,7 +160,7 @@ def _same_layout(found: Layout, wanted: Layout) -> None:
         differing = next(part for part in ("bands", "radiometry", "size", "preparation") if part in parts)
         raise PublicError(
             f"the images would not be prepared as the run's were: {differing} {_short(found, differing)} here, "
-            f"{_short(wanted, differing)} there; apply the run to images of the same kind, or start another one on these"
+            f"{_short(wanted, differing)} there; apply the run to images of the same kind, or start one on these"
         )
 
 

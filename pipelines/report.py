@@ -61,7 +61,7 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
         metrics=metrics,
         anomalies=[_anomaly(row) for row in top.to_dict("records")],
         anomaly_pictures=pictures(objects, top_rows, PICTURE, recipe.domain),
-        trouble=[_anomaly(row) for row in troubled.to_dict("records")],
+        trouble=[_anomaly(row, "trouble") for row in troubled.to_dict("records")],
         trouble_pictures=pictures(objects, trouble_rows, PICTURE, recipe.domain),
         training=training,
         quarantine=summary(read_quarantine(folder.quarantine)),
@@ -133,8 +133,8 @@ def provenance(manifest: dict[str, Any], recipe: dict[str, Any]) -> dict[str, An
     return {**kept, "sha256 of weights": weights, "seconds a step": steps, "recipe": recipe}
 
 
-def _anomaly(row: Mapping[Any, Any]) -> dict[str, Any]:
-    flags = [flag for name in ("trouble", "flags") for flag in str(row.get(name) or "").split(";") if flag]
+def _anomaly(row: Mapping[Any, Any], notes: str = "flags") -> dict[str, Any]:
+    flags = [flag for flag in str(row.get(notes) or "").split(";") if flag]
     urls = [url for url in str(row.get("links") or "").split() if url]
     links = {url.split("/")[2].removeprefix("www."): url for url in urls}
     return {

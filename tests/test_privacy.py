@@ -1,0 +1,303 @@
+"""No byte that leaves a private domain names a patient, a file or a path: planted tokens are looked for everywhere."""
+
+import base64
+import binascii
+import gzip
+import io
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from dicom_files import radiograph, write
+from pydicom.dataset import FileDataset
+from pydicom.datadict import DicomDictionary, keyword_for_tag
+from pydicom.uid import RLELossless
+
+from catalogs.pseudonyms import Pseudonyms, load_secret
+from catalogs.splits import half
+from pipelines.cli import main
+
+TOKEN = "Zqxwvtoken"
+TEXT = ("LO", "LT", "PN", "SH", "ST", "UC", "UT")  # value representations that hold any text
+RECIPE = """\
+domain = "chest_xrays"
+
+[[catalog]]
+name = "hospital"
+{source}
+bands = ["grey"]
+
+{labels}
+[store]
+size = 40
+
+[encoder]
+name = "test_efficientnet"
+weights = "none"
+size = 32
+
+[pretrain]
+epochs = 1
+projector_epochs = 1
+batch_size = 8
+
+[classify]
+labels_per_class = [2]
+starts = ["random", "continued"]
+resamples = 50
+"""
+
+
+def planted(number: int, patient: int) -> FileDataset:
+    """A radiograph with the token in every text element of the dictionary, in private ones, and in an overlay."""
+    rng = np.random.default_rng(number)
+    y, x = np.mgrid[-1:1:48j, -1:1:40j]
+    stored = 400 + 300 * np.exp(-4 * (x**2 + y**2)) + (number % 2) * 150 * (y > 0.4) + rng.normal(0, 20, x.shape)
+    dataset = radiograph(stored.astype(np.uint16), bits=12)
+    for tag, (vr, multiplicity, *_, keyword) in DicomDictionary.items():
+        group = tag >> 16
+        if vr in TEXT and keyword and multiplicity == "1" and group in (0x0008, 0x0010, 0x0018, 0x0020, 0x0028, 0x0040):
+            assert keyword_for_tag(tag) == keyword
+            setattr(dataset, keyword, f"{TOKEN} {number}"[:16] if vr == "SH" else f"{TOKEN} {number}")
+    dataset.PatientID = f"{TOKEN}-{patient:04d}"
+    dataset.IssuerOfPatientID = f"{TOKEN} clinic"
+    dataset.PatientName = f"{TOKEN}^Jane"
+    dataset.StudyDate, dataset.PatientBirthDate = "19700101", "19300101"
+    dataset.private_block(0x0009, TOKEN, create=True).add_new(1, "LO", TOKEN)
+    dataset.add_new(0x60003000, "OW", TOKEN.encode())
+    return dataset
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty planted files of fifteen patients, some of them broken, under planted names."""
+    root = tmp_path_factory.mktemp("archive") / TOKEN
+    images = root / f"{TOKEN}_images"
+    images.mkdir(parents=True)
+    for number in range(30):
+        write(planted(number, number // 2), images / f"{TOKEN}_{number:02d}.dcm")
+    whole = (images / f"{TOKEN}_00.dcm").read_bytes()
+    (images / f"{TOKEN}_cut.dcm").write_bytes(whole[: len(whole) // 2])
+    (images / f"{TOKEN}.{TOKEN}").write_text(f"{TOKEN} is no image")
+    (images / f"{TOKEN}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + TOKEN.encode())
+    strange = whole.replace(b"MONOCHROME2 ", TOKEN.upper().encode().ljust(12))
+    (images / f"1.2.3.{TOKEN}").write_bytes(strange)
+    broken = planted(91, 9)
+    broken.compress(RLELossless)
+    write(broken, images / f"{TOKEN}_rle.dcm")
+    damaged = bytearray((images / f"{TOKEN}_rle.dcm").read_bytes())
+    damaged[-900:-400] = b"\xff" * 500
+    (images / f"{TOKEN}_rle.dcm").write_bytes(damaged)
+    rows = [
+        f"{TOKEN}{n},{TOKEN}_images/{TOKEN}_{n:02d}.dcm,{TOKEN}-{n // 2:04d},{'ill' if n % 2 else 'well'},{TOKEN} x,PA,4{n}"
+        for n in range(30)
+    ]
+    rows += [f"{TOKEN}cut,{TOKEN}_images/{TOKEN}_cut.dcm,{TOKEN}-0001,ill,{TOKEN},AP,40"]
+    rows += [f"{TOKEN}gone,{TOKEN}_images/{TOKEN}_gone.dcm,{TOKEN}-0002,ill,{TOKEN},AP,40"]
+    header = f"image_id,file,patient_id,finding,{TOKEN},view,age"
+    (root / f"{TOKEN}.csv").write_text("\n".join([header, *rows]) + "\n")
+    return root
+
+
+def recipe_for(archive: Path, folder: Path, source: str, labels: str = '[labels.finding]\nkind = "classes"\n') -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(RECIPE.format(source=source.format(root=archive, token=TOKEN), labels=labels))
+    return path
+
+
+TABLE = 'table = "{root}/{token}.csv"\nimages = "{root}"'
+SCAN = 'images = "{root}/{token}_images"'
+
+
+def revealed(content: bytes) -> Iterator[bytes]:
+    """The bytes of a file and of all that is packed in it: base64, gzip, zlib, one in the other."""
+    yield content
+    for match in re.finditer(rb"[A-Za-z0-9+/]{24,}={0,2}", content):
+        try:
+            inner = base64.b64decode(match[0] + b"=" * (-len(match[0]) % 4))
+        except binascii.Error:
+            continue
+        yield inner
+        if inner[:2] == b"\x1f\x8b":
+            yield from revealed(gzip.decompress(inner))
+    for match in re.finditer(rb"\x78[\x01\x5e\x9c\xda]", content):
+        try:
+            yield zlib.decompressobj().decompress(content[match.start() :])
+        except zlib.error:
+            continue
+    if content[:4] == b"PAR1":
+        table = pq.read_table(io.BytesIO(content))
+        yield table.to_pandas().to_csv().encode()
+        yield str(table.schema.metadata).encode()
+    if content[:2] == b"\x1f\x8b":
+        yield from revealed(gzip.decompress(content))
+
+
+def leaks(folder: Path) -> list[str]:
+    """Files that hold the token or name it, in any case, in UTF-8 or UTF-16."""
+    needles = [TOKEN.lower().encode(), TOKEN.lower().encode("utf-16-le"), TOKEN.lower().encode("utf-16-be")]
+    found = [str(path) for path in folder.rglob("*") if TOKEN.lower() in path.name.lower()]
+    for path in folder.rglob("*"):
+        if path.is_file():
+            pieces = [piece.lower() for piece in revealed(path.read_bytes())]
+            if any(needle in piece for needle in needles for piece in pieces):
+                found.append(str(path))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DOMAINSSL_PRIVATE", str(tmp_path / "private"))
+    return tmp_path / "private"
+
+
+def test_the_search_finds_what_is_packed(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": [TOKEN] * 50, "b": range(50)})
+    frame.to_parquet(tmp_path / "a.parquet", compression="zstd")
+    packed = base64.b64encode(gzip.compress(f"xx {TOKEN.upper()}".encode())).decode()
+    (tmp_path / "b.html").write_text(f"<script>{packed}</script>")
+    (tmp_path / "c.gz").write_bytes(gzip.compress(TOKEN.encode("utf-16-le")))
+    (tmp_path / "d.bin").write_bytes(b"head" + zlib.compress(TOKEN.encode()))
+    (tmp_path / f"{TOKEN}.txt").touch()
+    (tmp_path / "clean.txt").write_text("nothing")
+    assert {Path(name).name for name in leaks(tmp_path)} == {
+        *("a.parquet", "b.html", "c.gz", "d.bin"),
+        f"{TOKEN}.txt",
+    }
+
+
+@pytest.mark.parametrize("source", [TABLE, SCAN], ids=["table", "folder"])
+def test_a_whole_run_leaves_no_trace(
+    archive: Path, tmp_path: Path, private: Path, capfd: pytest.CaptureFixture[str], source: str
+) -> None:
+    labels = {} if source == TABLE else {"labels": ""}
+    recipe = recipe_for(archive, tmp_path, source, **labels)
+    out = tmp_path / "out"
+    common = ["--out", str(out / "run"), "--workers", "1", "--device", "cpu", "--debug"]
+    assert main(["run", str(recipe), "--dry-run", *common[:2]]) == 0
+    assert main(["run", str(recipe), *common]) == 0
+    applied = ["apply", str(out / "run"), str(archive / f"{TOKEN}_images"), "--workers", "1", "--debug"]
+    assert main(applied) == 0
+    said = "".join(capfd.readouterr())
+    assert TOKEN.lower() not in said.lower()
+    assert leaks(out) == []
+
+    catalog = pd.read_parquet(out / "run" / "catalog.parquet")
+    assert catalog["object_id"].str.fullmatch(r"img-[a-z2-7]{16}").all()
+    assert catalog["group"].str.fullmatch(r"pat-[a-z2-7]{16}").all()
+    quarantine = pd.read_csv(out / "run" / "quarantine.csv")
+    assert set(quarantine["reason"]) <= {
+        *("missing", "no_pixels", "not_dicom", "undecodable", "bad_header", "colour"),
+    }
+    assert len(quarantine) == (2 if source == TABLE else 5)
+    assert len(catalog) == (32 if source == TABLE else 35)
+    names = Pseudonyms(load_secret(private))
+    issuer = "" if source == TABLE else f"{TOKEN} clinic"
+    for patient in range(15):
+        rows = catalog[catalog["group"] == names.of("pat", issuer, f"{TOKEN}-{patient:04d}")]
+        assert len(rows) >= 2
+        assert set(rows["half"]) == {half(f"{TOKEN}-{patient:04d}")}  # of the raw id: the same on every machine
+    if source == TABLE:
+        assert {"finding", "view", "age"} < set(catalog.columns)
+    sources = list((private / "sources").iterdir())
+    assert all(path.stat().st_mode & 0o077 == 0 for path in sources)
+    linked = pd.read_csv(sources[0])
+    assert linked["file"].str.contains(TOKEN).all()
+
+
+ERRORS = {
+    "no table": (TABLE.replace("{token}.csv", "{token}_nope.csv"), None),
+    "no folder": ('images = "{root}/{token}_nope"', None),
+    "empty folder": ('images = "{root}/{token}_empty"', None),
+    "double ids": (TABLE, "image_id,file,patient_id,finding\n{t},{t}.dcm,{t}1,a\n{t},{t}.dcm,{t}1,b\n"),
+    "float ids": (TABLE, "image_id,file,patient_id,finding\n1.0,{t}.dcm,{t}1,a\n2.5,{t}.dcm,{t}1,b\n"),
+    "no header": (TABLE, "{t},{t}.dcm,{t}1,a\n{t},{t}.dcm,{t}1,b\n"),
+    "no label": (TABLE, "image_id,file,patient_id,{t}\n1,{t}.dcm,{t}1,a\n"),
+    "empty label": (TABLE, "image_id,file,patient_id,finding\n1,{t}.dcm,{t}1,\n"),
+    "long row": (TABLE, "image_id,file\n1,{t}.dcm,{t},{t}\n"),
+    "bad split": (TABLE, "image_id,file,patient_id,finding,split\n1,{t}.dcm,{t}1,a,{t}\n"),
+    "leaking split": (
+        TABLE,
+        "image_id,file,patient_id,finding,split\n1,{t}.dcm,{t}1,a,train\n2,{t}.dcm,{t}1,b,test\n",
+    ),
+    "bad number": (TABLE, "image_id,file,patient_id,finding,ra\n1,{t}.dcm,{t}1,a,{t}\n"),
+    "nothing readable": (TABLE, "image_id,file,patient_id,finding\n1,{t}.dcm,{t}1,a\n2,{t}.dcm,{t}2,b\n"),
+    "empty table": (TABLE, ""),
+    "only a header": (TABLE, "image_id,file,patient_id,finding\n"),
+    "not UTF-8": (TABLE, "image_id,file\n\udcff,{t}\n"),
+    "bad pattern": ('table = "{root}/{token}.csv"\nfile_pattern = "{token}_{{nope}}.dcm"', "image_id,finding\n1,a\n"),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_errors_leave_no_trace(case: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    source, table = ERRORS[case]
+    root = tmp_path / TOKEN
+    (root / f"{TOKEN}_empty").mkdir(parents=True)
+    if table is not None:
+        text = table.replace("{t}", TOKEN)
+        (root / f"{TOKEN}.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
+    recipe = recipe_for(root, tmp_path, source)
+    out = tmp_path / "out"
+    for arguments in (
+        ["run", str(recipe), "--out", str(out), "--workers", "1"],
+        ["run", str(recipe), "--out", str(out), "--workers", "1", "--debug"],
+        ["run", str(recipe), "--out", str(out / "dry"), "--dry-run", "--debug"],
+    ):
+        code = main(arguments)
+        captured = capfd.readouterr()
+        said = captured.out + captured.err
+        assert code in (1, 2) or ("--dry-run" in arguments and code == 0)
+        assert TOKEN.lower() not in said.lower(), said
+        if "--debug" not in arguments:
+            assert captured.err.splitlines()[-1].startswith("domainssl: error: ")
+    if out.exists():
+        assert leaks(out) == []
+
+
+def test_a_fault_of_our_own_leaves_no_trace(
+    archive: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError(f"{TOKEN} in a message of another library")
+
+    monkeypatch.setattr("pipelines.prepare.assign_halves", broken)
+    recipe = recipe_for(archive, tmp_path, TABLE)
+    assert main(["prepare", str(recipe), "--out", str(tmp_path / "out"), "--debug"]) == 1
+    said = "".join(capfd.readouterr())
+    assert "KeyError at pipelines/prepare.py:" in said
+    assert TOKEN.lower() not in said.lower()
+
+
+def test_inspect_leaves_no_trace(archive: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for arguments in (
+        ["inspect", str(archive), "--kind", "chest_xrays", "--json"],
+        ["inspect", str(archive), "--kind", "chest_xrays"],
+        ["inspect", str(archive / f"{TOKEN}_images" / f"{TOKEN}_cut.dcm"), "--kind", "chest_xrays"],
+        ["inspect", str(archive / f"{TOKEN}_nope"), "--kind", "chest_xrays", "--debug"],
+    ):
+        code = main([*arguments, "--workers", "1"])
+        captured = capfd.readouterr()
+        assert code == (1 if "--debug" in arguments else 0)
+        assert TOKEN.lower() not in (captured.out + captured.err).lower()
+        if "--json" in arguments:
+            found = json.loads(captured.out)
+            assert found["readable"] == 30
+            assert found["tried"] == 35
+
+
+def test_the_secret_never_lies_in_a_run(
+    archive: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    monkeypatch.setenv("DOMAINSSL_PRIVATE", str(out / "private"))
+    recipe = recipe_for(archive, tmp_path, TABLE)
+    assert main(["prepare", str(recipe), "--out", str(out)]) == 1
+    assert "set DOMAINSSL_PRIVATE" in capfd.readouterr().err
+    assert not (out / "private").exists()
