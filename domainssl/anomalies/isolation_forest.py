@@ -25,7 +25,7 @@ def isolation_forest_scores(
 
     Rows are standardised as for kNN, reduced to principal components, then compared by direction. Components and trees
     are fitted on the finite rows of `x`, or of `reference` where given, with random numbers from `seed` alone.
-    Rankings of two seeds differ: at 300 trees their 100 oddest of 4,458 galaxies share 57, at 1,000 trees 68.
+    Rankings of two seeds differ: at 300 trees their 100 oddest of 4,458 pictures share 57, at 1,000 trees 68.
     NaN for a row that holds NaN or infinity, and for all where fewer than 2 rows can be fitted.
     Raises ValueError for fewer than 1 tree.
     """
