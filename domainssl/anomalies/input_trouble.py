@@ -26,8 +26,8 @@ LOW_MADS = 3.0  # robust sigmas below it
 CUT_SHARE = 0.2  # of the frame, more than the collection's median
 COMMON_SHARE = 0.1  # of the frame, more than nine in ten of the collection miss
 FROZEN = {"display": 0.008, "linear": 0.02}  # spread of a frozen line: two of 255 grey levels; a small part of a sigma
-# With the constants below, of 688 real pictures that share a layout, as stored, one is told to be turned, and is; of their
-# copies, planted one at a time, 90 to 95 % of the turned, 97 % of the inverted and 86 % of those that are both are told.
+# With the constants below, one of 688 real pictures that share a layout is told to be turned, and is. Of their copies,
+# planted one at a time, 90 to 95 % of the turned, 97 % of the inverted and 86 % of those that are both are told.
 LAYOUT = 0.4  # median correlation with the template; below, it says too little
 FITS = 0.3  # correlation of another orientation with the template, at least
 BETTER = 0.3  # by which it exceeds the correlation as stored
