@@ -1,0 +1,144 @@
+"""What is added to a simulated thorax: findings in four severities, devices, and the rare kinds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float32
+
+from catalogs.samples.radiograph_anatomy import Anatomy, Lungs, Plane, View, soft_edge
+
+Rare = Literal["dextrocardia", "metal", "white_out"]
+RARE: tuple[Rare, ...] = get_args(Rare)
+# Height in cm of the fluid at the ribs, contrast and radius in cm of a patch, and cardiothoracic ratio, by severity.
+_FLUID = ((0.0, 0.0), (1.3, 2.6), (3.0, 5.2), (6.0, 9.5))
+_PATCH = ((0.0, 0.0, 1.0), (0.13, 0.24, 1.6), (0.24, 0.40, 2.2), (0.42, 0.65, 2.9))
+_RATIO = ((0.0, 0.0), (0.515, 0.55), (0.56, 0.61), (0.62, 0.69))
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Severities, 0 (absent) to 3."""
+
+    effusion: int = 0
+    opacity: int = 0
+    cardiomegaly: int = 0
+
+    def __post_init__(self) -> None:
+        for name, severity in vars(self).items():
+            if not 0 <= severity <= 3:
+                raise ValueError(f"{name} = {severity}: severities are 0 to 3")
+
+
+def heart_ratio(anatomy: Anatomy, severity: int, view: View, rng: np.random.Generator) -> float:
+    """The cardiothoracic ratio as seen: above 0.5 in PA is cardiomegaly; AP magnifies by about an eighth."""
+    share, magnified = float(rng.random()), float(rng.uniform(1.07, 1.16))
+    low, high = _RATIO[severity]
+    ratio = low + share * (high - low) if severity else anatomy.heart_ratio
+    return min(ratio * (magnified if view == "AP" else 1.0), 0.76)
+
+
+def cloud(shape: tuple[int, int], grain: int, rng: np.random.Generator) -> Plane:
+    """Smooth noise of standard deviation about 1 whose grains are `grain` pixels wide."""
+    rough = rng.standard_normal((shape[0] // grain + 3, shape[1] // grain + 3), dtype=np.float32)
+    return np.asarray(1.5 * enlarged(rough, grain, shape), np.float32)
+
+
+def enlarged(coarse: Plane, step: int, shape: tuple[int, int]) -> Plane:
+    """Linear interpolation of a coarse plane whose pixels are `step` fine ones wide; it must cover `shape`."""
+
+    def weights(coarse_length: int, length: int) -> Plane:
+        at = np.clip((np.arange(length) + 0.5) / step - 0.5, 0, coarse_length - 1)
+        return np.asarray(np.maximum(1 - np.abs(at[:, None] - np.arange(coarse_length)), 0), np.float32)
+
+    return np.asarray(weights(coarse.shape[0], shape[0]) @ coarse @ weights(coarse.shape[1], shape[1]).T, np.float32)
+
+
+def effusion(anatomy: Anatomy, found: Lungs, severity: int, x: Plane, y: Plane, rng: np.random.Generator) -> Plane:
+    """The fraction of lung, 0..1, that free fluid replaces: a meniscus, highest at the ribs.
+
+    Severity 1 blunts the costophrenic angle, 3 hides the lower half of the lung.
+    """
+    share, dip = float(rng.random()), float(rng.uniform(0.45, 0.75))
+    low, high = _FLUID[severity]
+    height = (low + share * (high - low)) * anatomy.scale
+    if severity == 0:
+        return np.zeros_like(x)
+    level = np.float32(found.angle - height) + np.float32(dip * height) * (1 - np.clip(found.across, 0, 1)) ** 1.3
+    below = y - level
+    covered = soft_edge(below, 0.30 + 0.03 * height) * np.clip(0.72 + below / 6.0, 0.72, 1)
+    return np.asarray(covered * (x * anatomy.effusion_side > 0), np.float32)
+
+
+def opacity(anatomy: Anatomy, found: Lungs, severity: int, x: Plane, y: Plane, rng: np.random.Generator) -> Plane:
+    """The fraction of air, 0..1, that a consolidation replaces: a patch of cloud with soft borders."""
+    share, up, across, stretch = rng.random(), rng.normal(0, 0.05), rng.uniform(0.3, 0.75), rng.uniform(0.75, 1.4)
+    grains = 0.6 * cloud((x.shape[0], x.shape[1]), 14, rng) + 0.4 * cloud((x.shape[0], x.shape[1]), 6, rng)
+    low, high, radius = _PATCH[severity]
+    if severity == 0:
+        return np.zeros_like(x)
+    height = float(np.clip(anatomy.opacity_height + up, 0.2, 0.9)) * (found.angle - anatomy.angle_drop)
+    row = int(np.argmin(np.abs(y[:, y.shape[1] // 2] - height)))
+    inner = 2.6 * anatomy.scale
+    middle = anatomy.opacity_side * (inner + across * (float(found.outer[row].max()) - inner))
+    far = np.hypot((x - np.float32(middle)) / np.float32(stretch), y - np.float32(height)) / np.float32(radius)
+    patch = soft_edge(1.1 - far + 0.35 * grains, 0.24)
+    patch = patch * np.clip(0.85 + 0.25 * grains, 0.4, 1.2)
+    amount = low + float(share) * (high - low)
+    return np.asarray(np.clip(amount * patch, 0, 0.9), np.float32)
+
+
+def thread(points: Float32[np.ndarray, "point 2"], x: Plane, y: Plane, radius: float) -> Plane:
+    """1 along a polyline, 0 outside `radius` cm, with soft edges."""
+    nearest = np.full_like(x, np.inf)
+    for (ax, ay), (bx, by) in zip(points[:-1].tolist(), points[1:].tolist(), strict=True):
+        dx, dy = bx - ax, by - ay
+        along = np.clip(((x - ax) * dx + (y - ay) * dy) / max(dx * dx + dy * dy, 1e-6), 0, 1)
+        nearest = np.minimum(nearest, (x - ax - along * dx) ** 2 + (y - ay - along * dy) ** 2)
+    return soft_edge(np.float32(radius) - np.sqrt(nearest), 0.04)
+
+
+def _curve(knots: Sequence[tuple[float, float]], count: int = 12) -> Float32[np.ndarray, "point 2"]:
+    """A Bezier curve of any degree, as a polyline."""
+    t = np.linspace(0, 1, count)[:, None]
+    points = [np.repeat(np.array([knot]), count, axis=0) for knot in knots]
+    while len(points) > 1:
+        points = [(1 - t) * one + t * two for one, two in pairwise(points)]
+    return points[0].astype(np.float32)
+
+
+def pacemaker(anatomy: Anatomy, x: Plane, y: Plane) -> Plane:
+    """Attenuation of a pulse generator under the left clavicle and its lead to the heart."""
+    s = anatomy.scale
+    case = ((np.abs(x - 9.5 * s) / 2.3) ** 3.5 + (np.abs(y - 5.6 * s) / 1.9) ** 3.5).astype(np.float32)
+    lead = _curve([(9.0 * s, 4.0 * s), (6.0 * s, 0.5), (-3.5 * s, 2.5 * s), (-3.0 * s, 16.0 * s), (4.5 * s, 18.0 * s)])
+    return np.asarray(1.9 * soft_edge(1 - case, 0.06) + 0.9 * thread(lead, x, y, 0.13), np.float32)
+
+
+def cables(anatomy: Anatomy, x: Plane, y: Plane, rng: np.random.Generator) -> Plane:
+    """Attenuation of electrodes and their cables, as on most radiographs made at the bedside."""
+    total = np.zeros_like(x)
+    for side in (-1, 1)[: int(rng.integers(1, 3))]:
+        start = (side * rng.uniform(6, 10), rng.uniform(4, 9))
+        ends = [start, (side * rng.uniform(9, 14), rng.uniform(8, 14)), (rng.uniform(-14, 14), rng.uniform(12, 26))]
+        ends.append((rng.uniform(-17, 17), 40.0))
+        total += 0.30 * thread(_curve(ends), x, y, 0.10)
+        total += 0.55 * soft_edge(0.55 - np.hypot(x - np.float32(start[0]), y - np.float32(start[1])), 0.06)
+    return total
+
+
+def metal(anatomy: Anatomy, x: Plane, y: Plane, rng: np.random.Generator) -> Plane:
+    """Attenuation of a foreign body: a coin, or a plate with the holes of its screws."""
+    s = anatomy.scale
+    coin = bool(rng.random() < 0.5)
+    cx, cy, angle = rng.uniform(-10, 10) * s, rng.uniform(3, 18) * s, rng.uniform(0, np.pi)
+    u = (np.cos(angle) * (x - cx) + np.sin(angle) * (y - cy)).astype(np.float32)
+    v = (np.cos(angle) * (y - cy) - np.sin(angle) * (x - cx)).astype(np.float32)
+    if coin:
+        return np.asarray(4.0 * soft_edge(np.float32(rng.uniform(1.2, 1.9)) - np.hypot(u, v), 0.05), np.float32)
+    length = float(rng.uniform(4.0, 6.5))
+    plate = soft_edge(np.float32(0.85) - np.abs(v), 0.05) * soft_edge(np.float32(length) - np.abs(u), 0.05)
+    holes = soft_edge(np.float32(0.42) - np.hypot(np.mod(u, 2.0) - 1.0, v), 0.05)
+    return np.asarray(3.8 * plate * (1 - 0.8 * holes), np.float32)
