@@ -16,6 +16,9 @@ from torch import Tensor
 # Both are passed where isotropic noise is below 0.8 % of the rms of the common embedding at d = 128, 0.2 % at d = 1280.
 COLLAPSED_RANKME = 2.0
 COLLAPSED_SPREAD = 0.02
+# Projections of healthy trainings, from random weights and from ImageNet, spread to 0.5 and more; of BYOL without its
+# predictor or stop-gradient to 0.05 to 0.19, while the encoder's features stay varied.
+COLLAPSED_PROJECTIONS = 0.2
 LEAST_DIRECTIONS = 8.0  # frozen ImageNet features of galaxies and radiographs have a centred RankMe of hundreds
 
 
@@ -71,8 +74,9 @@ def uniformity(z: Float[Tensor, "n d"], t: float | int = 2) -> float:
 def diagnose(record: Mapping[str, Any]) -> str | None:
     """A warning for a person where the measures say that the representation collapses; None where they do not.
 
-    `record` holds rankme, rankme_centred and spread, and optionally width, the number of dimensions, which lowers the
-    least number of directions asked for in small embeddings.
+    `record` holds rankme, rankme_centred and spread of the encoder's features, and optionally projection_spread, that of
+    what the loss compares, and width, the number of dimensions, which lowers the least number of directions asked for
+    in small embeddings.
     """
     raw, centred, spread_ = (float(record[key]) for key in ("rankme", "rankme_centred", "spread"))
     if not all(math.isfinite(value) for value in (raw, centred, spread_)):
@@ -81,6 +85,12 @@ def diagnose(record: Mapping[str, Any]) -> str | None:
         return (
             f"the representation has collapsed: all objects get nearly the same embedding (spread {spread_:.2g}, where "
             f"1 is healthy; RankMe {raw:.1f}); lower the learning rate or keep the starting weights"
+        )
+    compared = float(record.get("projection_spread", math.inf))
+    if compared < COLLAPSED_PROJECTIONS:
+        return (
+            f"the projections have collapsed: the loss compares nearly the same vector for all objects (spread "
+            f"{compared:.2g}, where 1 is healthy) and teaches the encoder nothing; lower the projector's learning rate"
         )
     least = min(LEAST_DIRECTIONS, float(record.get("width", math.inf)) / 4)
     if centred < least:

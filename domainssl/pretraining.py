@@ -45,7 +45,8 @@ def pretrain(
     """Train `method` on the images of `rows`, in place, and return one record an epoch; resumes from `checkpoint`.
 
     First `projector_epochs` with the encoder frozen, then `epochs` with all of it. A record has epoch, phase, loss,
-    rankme, rankme_centred, spread, alignment, uniformity, images_per_second and warning (None when healthy).
+    rankme, rankme_centred, spread, alignment, uniformity, projection_spread (of what the last loss compared),
+    images_per_second and warning (None when healthy).
     Raises ValueError for fewer than 2 images, and when the loss is no longer finite.
     """
     if len(rows) < 2:
@@ -96,6 +97,7 @@ def pretrain(
             record: dict[str, Any] = {"epoch": epoch + 1, "phase": "encoder" if encoder_trains else "projector"}
             record["loss"] = float(np.mean(losses))
             record |= monitor(method, store, rows, policy, seed, device)
+            record["projection_spread"] = spread(result.monitor)
             # Few images span few directions, however healthy the encoder.
             record["warning"] = diagnose({**record, "width": min(method.encoder.width, len(rows), MONITORED)})
             record["images_per_second"] = (step - started_step) * batch_size / (time.monotonic() - started)

@@ -140,7 +140,8 @@ def test_a_step_is_the_sum_over_both_directions_each_view_by_itself(training):
     expected = 4 + 2 * (criterion(predictions[0], targets[1]) + criterion(predictions[1], targets[0]))
     assert step.losses.keys() == {"model"} == method.players().keys()
     torch.testing.assert_close(step.losses["model"], expected)
-    torch.testing.assert_close(step.monitor, torch.cat(features))
+    with torch.no_grad():
+        torch.testing.assert_close(step.monitor, torch.cat([reference.projector(rows) for rows in features]))
     assert not step.monitor.requires_grad
     assert method.exported() is method.encoder
 
@@ -377,6 +378,14 @@ def last_record(folder: Path, remove: Callable[[BYOL], None], seed: int) -> dict
 
     A projector would collapse in the encoder's place, end the gradients, and leave the features nearly as they were.
     """
+    store, method = lively(folder, dataclasses.replace(LIVELY, projection_dim=256), seed)  # as wide as the features
+    method.projector = method.teacher_projector = nn.Identity()
+    remove(method)
+    return train(method, store, folder / "c.safetensors", LIVELY, seed=seed)[-1]
+
+
+def lively(folder: Path, options: PretrainOptions, seed: int) -> tuple[Store, BYOL]:
+    """A store of blobs and BYOL around a random encoder for it."""
     store = write_store(folder / "store", blobs(128, 5, 36, seed=seed), bands=BANDS)
     encoder = create_encoder(
         "test_efficientnet",
@@ -390,10 +399,15 @@ def last_record(folder: Path, remove: Callable[[BYOL], None], seed: int) -> dict
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        method = BYOL(encoder, dataclasses.replace(LIVELY, projection_dim=encoder.width))
-    method.projector = method.teacher_projector = nn.Identity()
+        return store, BYOL(encoder, options)
+
+
+def with_its_projector(folder: Path, remove: Callable[[BYOL], None], seed: int) -> dict[str, Any]:
+    """The same training as users run it: behind a projector, which collapses in the encoder's place."""
+    options = dataclasses.replace(LIVELY, frozen_batchnorm=False, epochs=6)
+    store, method = lively(folder, options, seed)
     remove(method)
-    return train(method, store, folder / "c.safetensors", LIVELY, seed=seed)[-1]
+    return train(method, store, folder / "c.safetensors", options, seed=seed)[-1]
 
 
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))]
@@ -413,3 +427,13 @@ def test_without_predictor_or_stop_gradient_the_monitor_says_that_it_collapses(t
     record = last_record(tmp_path, remove, seed)
     assert "has collapsed" in record["warning"]
     assert record["loss"] < 0.2
+
+
+def test_behind_a_projector_the_monitor_looks_at_what_the_loss_compares(tmp_path):
+    healthy = with_its_projector(tmp_path / "whole", without_nothing, 0)
+    assert healthy["warning"] is None
+    assert healthy["projection_spread"] > 0.5
+    for remove in (without_predictor, without_stop_gradient):
+        record = with_its_projector(tmp_path / remove.__name__, remove, 0)
+        assert "projections have collapsed" in record["warning"]
+        assert record["spread"] > 0.3, "the encoder's features alone would not tell"

@@ -125,3 +125,12 @@ def test_degenerate_inputs():
     assert math.isnan(spread(torch.full((3, 2), math.nan)))
     assert math.isnan(uniformity(torch.ones(1, 3)))
     assert math.isnan(alignment(torch.zeros(0, 3), torch.zeros(0, 3)))
+
+
+def test_projections_that_collapse_behind_a_healthy_encoder() -> None:
+    healthy = {"rankme": 60.0, "rankme_centred": 60.0, "spread": 0.9}
+    assert diagnose({**healthy, "projection_spread": 0.5}) is None
+    assert diagnose(healthy) is None
+    warning = diagnose({**healthy, "projection_spread": 0.05})
+    assert warning is not None
+    assert "projections have collapsed" in warning

@@ -117,7 +117,7 @@ def test_a_step_is_the_loss_of_the_projections_of_both_views():
         expected = nt_xent(projected[0], projected[1], 0.3)
     assert step.losses.keys() == {"model"} == method.players().keys()
     torch.testing.assert_close(step.losses["model"], expected)
-    assert step.monitor.shape == (8, method.encoder.width)
+    assert step.monitor.shape == (8, method.projector[-1].out_features)
     assert not step.monitor.requires_grad
     assert method.exported() is method.encoder
 

@@ -53,10 +53,11 @@ class BYOL(Method):
         # One view after the other: batch statistics a view, as in the paper. Both views wait for the one backward pass
         # in any case, so that joining them would not save memory.
         features = [self.encoder.pooled(view.images).float() for view in views]
-        first, second = (self.predictor(self.projector(rows)) for rows in features)
+        projections = [self.projector(rows) for rows in features]
+        first, second = (self.predictor(rows) for rows in projections)
         first_target, second_target = (self.targets(view.images) for view in views)
         loss = distance(first, second_target) + distance(second, first_target)
-        return Step({"model": loss}, monitor=torch.cat(features).detach())
+        return Step({"model": loss}, monitor=torch.cat(projections).detach().float())
 
     def targets(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p"]:
         """The teacher's projections, in float32 and without gradients."""

@@ -14,7 +14,11 @@ from domainssl.store import Batch
 
 @dataclass(frozen=True)
 class Step:
-    """One forward pass: a loss for each player, rows for the collapse monitor, and what `after_step` applies."""
+    """One forward pass: a loss for each player, the rows that it compares, and what `after_step` applies.
+
+    The collapse monitor looks at `monitor`, without gradients, beside the encoder's features: a projector can collapse
+    in the encoder's place, after which the loss is low and teaches nothing.
+    """
 
     losses: dict[str, Tensor]
     monitor: Float[Tensor, "b d"]

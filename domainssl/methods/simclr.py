@@ -37,7 +37,7 @@ class SimCLR(Method):
         features = self.encoder.pooled(images).float()
         projections = self.projector(features)
         loss = nt_xent(projections[: len(first.images)], projections[len(first.images) :], self.temperature)
-        return Step({"model": loss}, monitor=features.detach())
+        return Step({"model": loss}, monitor=projections.detach().float())
 
     def players(self) -> dict[str, list[ParamGroup]]:
         return {
