@@ -126,12 +126,22 @@ def soft_edge(distance: Plane, width: float) -> Plane:
     return np.asarray(0.5 + 0.5 * np.tanh(distance / np.float32(2 * width)), np.float32)
 
 
+def rows_between(y: Plane, low: float, high: float) -> slice:
+    """The rows in which some y lies in low..high; along a row y is a straight line."""
+    ends = y[:, [0, -1]]
+    inside = np.flatnonzero((ends.max(axis=1) >= low) & (ends.min(axis=1) <= high))
+    return slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0)
+
+
 def _ellipsoid(x: Plane, y: Plane, centre: tuple[float, float], radii: tuple[float, float], tilt: float = 0.0) -> Plane:
     """Thickness, 0..1, of an ellipsoid in projection; its axes are turned by `tilt` radians from x towards y."""
-    u, v = x - np.float32(centre[0]), y - np.float32(centre[1])
+    total, reach = np.zeros_like(x), max(radii)
+    box = rows_between(y, centre[1] - reach, centre[1] + reach)
+    u, v = x[box] - np.float32(centre[0]), y[box] - np.float32(centre[1])
     c, s = np.float32(np.cos(tilt)), np.float32(np.sin(tilt))
     r2 = ((c * u + s * v) / np.float32(radii[0])) ** 2 + ((c * v - s * u) / np.float32(radii[1])) ** 2
-    return np.asarray(np.sqrt(np.maximum(1 - r2, 0)), np.float32)
+    total[box] = np.sqrt(np.maximum(1 - r2, 0))
+    return total
 
 
 def rib_cage(down: Plane) -> Plane:
@@ -206,7 +216,7 @@ def mediastinum(anatomy: Anatomy, posture: Posture, x: Plane, y: Plane) -> Plane
     s, width = anatomy.scale, 2 * anatomy.half_width * posture.heart_ratio
     u = np.float32(side) * (x - np.float32(posture.turn + posture.shift))
     floor = anatomy.lung_height * posture.breath + 1.0
-    left, right = 0.66 * width, 0.34 * width
+    left, right = 0.69 * width, 0.31 * width
     # A tilted ellipse's half extent across is sqrt((a cos)^2 + (b sin)^2): the axes are scaled to fit the ratio.
     tilt, flat = anatomy.heart_tilt, 0.74
     a = 0.56 * width / float(np.hypot(np.cos(tilt), flat * np.sin(tilt)))

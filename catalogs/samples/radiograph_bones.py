@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from catalogs.samples.radiograph_anatomy import Anatomy, Plane, Posture, rib_cage, soft_edge
+from catalogs.samples.radiograph_anatomy import Anatomy, Plane, Posture, rib_cage, rows_between, soft_edge
 
 _RIBS = 11
 
@@ -30,11 +30,7 @@ def _spine(anatomy: Anatomy, posture: Posture, x: Plane, y: Plane) -> Plane:
     """Vertebral bodies with fainter discs between them, two pedicles and a spinous process each."""
     s = anatomy.scale
     u = x - np.float32(anatomy.bend) * np.sin(y / np.float32(9.0 * s)) + np.float32(0.5 * posture.turn)
-    near = np.flatnonzero((np.abs(u) < 3.5).any(axis=0))
-    total = np.zeros_like(x)
-    if not len(near):
-        return total
-    columns = slice(int(near[0]), int(near[-1]) + 1)
+    total, columns = np.zeros_like(x), rows_between(x.T, -4.5, 4.5)
     u, y = u[:, columns], y[:, columns]
     half = np.float32(1.65 * s) + np.float32(0.016) * np.maximum(y, 0)
     phase = np.mod(y / np.float32(anatomy.rib_pitch), 1) - 0.5
@@ -60,10 +56,7 @@ def _ribs(anatomy: Anatomy, posture: Posture, x: Plane, y: Plane) -> Plane:
         middle = back + half
         share = np.full((1, 1), np.clip(middle / (anatomy.lung_height + anatomy.angle_drop), 0.04, 1), np.float32)
         radius = anatomy.half_width * float(rib_cage(share)[0, 0]) + 0.35
-        near = np.flatnonzero(((y > back - 3) & (y < middle + half + 4)).any(axis=1))
-        if not len(near):
-            continue
-        rows = slice(int(near[0]), int(near[-1]) + 1)
+        rows = rows_between(y, back - 3.2, middle + half + 1.0)
         u, v = x[rows] / np.float32(radius), y[rows] - np.float32(0.16) * np.abs(x[rows]) + np.float32(0.16 * radius)
         v = (v - np.float32(middle)) / np.float32(half)
         r = np.sqrt(u * u + v * v) + np.float32(1e-3)

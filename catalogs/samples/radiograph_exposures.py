@@ -88,7 +88,7 @@ def expose(
 ) -> Plane:
     """The picture, bones bright, without borders; every draw is the same whatever the findings."""
     posture_rng, effusion_rng, opacity_rng, texture_rng, thing_rng = map(np.random.default_rng, seed.spawn(5))
-    x, y = _coordinates(exposure)
+    x, y = coordinates(exposure)
     full = posture_rng.uniform(0.93, 1.03) if view == "PA" else posture_rng.uniform(0.84, 0.97)
     turned = float(posture_rng.normal(0, 0.35))
     white = anatomy.effusion_side if rare == "white_out" else 0
@@ -126,7 +126,7 @@ def expose(
     return _developed(dense, exposure, texture_rng)
 
 
-def _coordinates(exposure: Exposure) -> tuple[Plane, Plane]:
+def coordinates(exposure: Exposure) -> tuple[Plane, Plane]:
     """x and y in cm of every pixel."""
     rows, columns = exposure.shape
     across = (np.arange(columns, dtype=np.float32) - np.float32((columns - 1) / 2)) * np.float32(exposure.pixel_cm)
@@ -183,7 +183,7 @@ def _developed(dense: Plane, exposure: Exposure, rng: np.random.Generator) -> Pl
     dense = gaussian_filter(dense, exposure.blur_px, truncate=3.0)
     body_only = np.maximum(dense, 1.0)
     dense = dense - np.float32(exposure.evening) * (_slow(body_only, 4.0 / exposure.pixel_cm) - 3.2)
-    around_grey = np.float32(0.95 * exposure.contrast) * (dense - np.float32(3.15 + exposure.level))
+    around_grey = np.float32(0.95 * exposure.contrast) * (dense - np.float32(3.3 + exposure.level))
     grey = np.asarray(0.5 + 0.5 * np.tanh(around_grey), np.float32)
     return np.asarray(np.clip(grey, 0, 1) ** np.float32(exposure.gamma), np.float32)
 

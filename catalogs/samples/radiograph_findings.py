@@ -46,14 +46,21 @@ def cloud(shape: tuple[int, int], grain: int, rng: np.random.Generator) -> Plane
     return np.asarray(1.5 * enlarged(rough, grain, shape), np.float32)
 
 
-def enlarged(coarse: Plane, step: int, shape: tuple[int, int]) -> Plane:
+def enlarged(
+    coarse: Float32[np.ndarray, "coarse_y coarse_x"], step: int, shape: tuple[int, int]
+) -> Float32[np.ndarray, "y x"]:
     """Linear interpolation of a coarse plane whose pixels are `step` fine ones wide; it must cover `shape`."""
+    # Not a matrix product: BLAS starts threads, and several processes with threads each wait for one another.
+    return np.ascontiguousarray(_between(_between(coarse, step, shape[0]).T, step, shape[1]).T)
 
-    def weights(coarse_length: int, length: int) -> Plane:
-        at = np.clip((np.arange(length) + 0.5) / step - 0.5, 0, coarse_length - 1)
-        return np.asarray(np.maximum(1 - np.abs(at[:, None] - np.arange(coarse_length)), 0), np.float32)
 
-    return np.asarray(weights(coarse.shape[0], shape[0]) @ coarse @ weights(coarse.shape[1], shape[1]).T, np.float32)
+def _between(coarse: Float32[np.ndarray, "coarse_y x"], step: int, length: int) -> Float32[np.ndarray, "y x"]:
+    """Rows of `coarse` interpolated at `length` fine places."""
+    count = len(coarse)
+    at = np.clip((np.arange(length) + 0.5) / step - 0.5, 0, count - 1)
+    first = np.minimum(at.astype(np.int64), max(count - 2, 0))
+    share = (at - first).astype(np.float32)[:, None]
+    return np.asarray(coarse[first] * (1 - share) + coarse[np.minimum(first + 1, count - 1)] * share, np.float32)
 
 
 def effusion(anatomy: Anatomy, found: Lungs, severity: int, x: Plane, y: Plane, rng: np.random.Generator) -> Plane:
@@ -133,7 +140,8 @@ def metal(anatomy: Anatomy, x: Plane, y: Plane, rng: np.random.Generator) -> Pla
     """Attenuation of a foreign body: a coin, or a plate with the holes of its screws."""
     s = anatomy.scale
     coin = bool(rng.random() < 0.5)
-    cx, cy, angle = rng.uniform(-10, 10) * s, rng.uniform(3, 18) * s, rng.uniform(0, np.pi)
+    side = float(rng.choice([-1.0, 1.0]))  # in front of the spine it would be white on white
+    cx, cy, angle = side * rng.uniform(4, 10) * s, rng.uniform(3, 16) * s, rng.uniform(0, np.pi)
     u = (np.cos(angle) * (x - cx) + np.sin(angle) * (y - cy)).astype(np.float32)
     v = (np.cos(angle) * (y - cy) - np.sin(angle) * (x - cx)).astype(np.float32)
     if coin:

@@ -264,7 +264,7 @@ def _troubled(
     burned: Bool[np.ndarray, "y x"],
     padded: Bool[np.ndarray, "y x"],
     rng: np.random.Generator,
-) -> tuple[Float32[np.ndarray, "y x"], Bool[np.ndarray, "y x"], Bool[np.ndarray, "y x"]]:
+) -> tuple[Float32[np.ndarray, "row column"], Bool[np.ndarray, "row column"], Bool[np.ndarray, "row column"]]:
     """The planes turned by a right angle or two, or with one half black; else as they are."""
     turns, half = int(rng.integers(1, 4)), int(rng.integers(4))
     if trouble == "rotated":
