@@ -86,7 +86,7 @@ def expose(
     exposure: Exposure,
     seed: np.random.SeedSequence,
 ) -> Plane:
-    """The picture, bones bright, without borders; every draw is the same whatever the findings."""
+    """The picture, bones bright, without borders. Each finding has its own random numbers: the rest stays the same."""
     posture_rng, effusion_rng, opacity_rng, texture_rng, thing_rng = map(np.random.default_rng, seed.spawn(5))
     x, y = coordinates(exposure)
     full = posture_rng.uniform(0.93, 1.03) if view == "PA" else posture_rng.uniform(0.84, 0.97)

@@ -13,8 +13,8 @@ from catalogs.samples.radiograph_anatomy import Anatomy, Lungs, Plane, View, sof
 Rare = Literal["dextrocardia", "metal", "white_out"]
 RARE: tuple[Rare, ...] = get_args(Rare)
 # Height in cm of the fluid at the ribs, contrast and radius in cm of a patch, and cardiothoracic ratio, by severity.
-_FLUID = ((0.0, 0.0), (1.3, 2.6), (3.0, 5.2), (6.0, 9.5))
-_PATCH = ((0.0, 0.0, 1.0), (0.13, 0.24, 1.6), (0.24, 0.40, 2.2), (0.42, 0.65, 2.9))
+_FLUID = ((0.0, 0.0), (1.8, 3.2), (3.8, 6.0), (6.5, 10.0))
+_PATCH = ((0.0, 0.0, 1.0), (0.24, 0.38, 2.4), (0.38, 0.58, 3.2), (0.55, 0.80, 4.0))
 _RATIO = ((0.0, 0.0), (0.515, 0.55), (0.56, 0.61), (0.62, 0.69))
 
 
@@ -81,11 +81,11 @@ def effusion(anatomy: Anatomy, found: Lungs, severity: int, x: Plane, y: Plane, 
 
 def opacity(anatomy: Anatomy, found: Lungs, severity: int, x: Plane, y: Plane, rng: np.random.Generator) -> Plane:
     """The fraction of air, 0..1, that a consolidation replaces: a patch of cloud with soft borders."""
+    if severity == 0:
+        return np.zeros_like(x)
     share, up, across, stretch = rng.random(), rng.normal(0, 0.05), rng.uniform(0.3, 0.75), rng.uniform(0.75, 1.4)
     grains = 0.6 * cloud((x.shape[0], x.shape[1]), 14, rng) + 0.4 * cloud((x.shape[0], x.shape[1]), 6, rng)
     low, high, radius = _PATCH[severity]
-    if severity == 0:
-        return np.zeros_like(x)
     height = float(np.clip(anatomy.opacity_height + up, 0.2, 0.9)) * (found.angle - anatomy.angle_drop)
     row = int(np.argmin(np.abs(y[:, y.shape[1] // 2] - height)))
     inner = 2.6 * anatomy.scale
