@@ -9,7 +9,8 @@ OUT ?= runs/demo
 .PHONY: demo test test-all lint clean
 
 demo: $(READY)
-	$(BIN)/domainssl demo galaxies --out $(OUT)
+	$(BIN)/domainssl demo galaxies --out $(OUT)/galaxies
+	$(BIN)/domainssl demo chest --out $(OUT)/chest
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow"

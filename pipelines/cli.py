@@ -116,7 +116,7 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
 
     demo = add("demo", "simulated sample, all steps, report.html", machine)
     demo.add_argument("domain", nargs="?", choices=("galaxies", "chest"), default="galaxies")
-    demo.add_argument("--out", type=Path, metavar="DIR", default=Path("runs/demo"), help="default: runs/demo")
+    demo.add_argument("--out", type=Path, metavar="DIR", help="default: runs/demo/galaxies or runs/demo/chest")
     demo.add_argument("--count", type=_count, metavar="N", help="how many objects to simulate")
     show = add("recipe", "print a commented recipe to start from")
     show.add_argument("domain", choices=tuple(RECIPES))
@@ -173,7 +173,8 @@ def _inspect(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from pipelines.demo import run_demo
 
-    report = run_demo(options.domain, options.out, options.count, options.workers, options.device, _progress(options))
+    out = options.out or Path("runs/demo") / options.domain
+    report = run_demo(options.domain, out, options.count, options.workers, options.device, _progress(options))
     if options.json:
         _print_json({"run": str(report.parent), "result": str(report)})
     else:
