@@ -56,10 +56,10 @@ bands = ["grey"]
 kind = "yes_no"
 
 [store]
-size = 144
+size = 128
 
 [encoder]
-size = 128
+size = 112
 
 [pretrain]
 method = "byol"
@@ -98,7 +98,7 @@ def _radiographs(folder: Path, count: int, workers: int, progress: Callable[[int
 
 DEMOS: dict[str, Demo] = {
     "galaxies": Demo("galaxies", 900, GALAXIES, _galaxies),
-    "chest": Demo("radiographs", 600, CHEST, _radiographs),
+    "chest": Demo("radiographs", 500, CHEST, _radiographs),
 }
 
 

@@ -15,8 +15,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from dicom_files import radiograph, write
-from pydicom.dataset import FileDataset
 from pydicom.datadict import DicomDictionary, keyword_for_tag
+from pydicom.dataset import FileDataset
 from pydicom.uid import RLELossless
 
 from catalogs.pseudonyms import Pseudonyms, load_secret
@@ -94,10 +94,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     damaged = bytearray((images / f"{TOKEN}_rle.dcm").read_bytes())
     damaged[-900:-400] = b"\xff" * 500
     (images / f"{TOKEN}_rle.dcm").write_bytes(damaged)
-    rows = [
-        f"{TOKEN}{n},{TOKEN}_images/{TOKEN}_{n:02d}.dcm,{TOKEN}-{n // 2:04d},{'ill' if n % 2 else 'well'},{TOKEN} x,PA,4{n}"
-        for n in range(30)
-    ]
+    files = [f"{TOKEN}{n},{TOKEN}_images/{TOKEN}_{n:02d}.dcm" for n in range(30)]
+    rows = [f"{file},{TOKEN}-{n // 2:04d},{('well', 'ill')[n % 2]},{TOKEN},PA,4{n}" for n, file in enumerate(files)]
     rows += [f"{TOKEN}cut,{TOKEN}_images/{TOKEN}_cut.dcm,{TOKEN}-0001,ill,{TOKEN},AP,40"]
     rows += [f"{TOKEN}gone,{TOKEN}_images/{TOKEN}_gone.dcm,{TOKEN}-0002,ill,{TOKEN},AP,40"]
     header = f"image_id,file,patient_id,finding,{TOKEN},view,age"
