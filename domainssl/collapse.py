@@ -74,9 +74,9 @@ def uniformity(z: Float[Tensor, "n d"], t: float | int = 2) -> float:
 def diagnose(record: Mapping[str, Any]) -> str | None:
     """A warning for a person where the measures say that the representation collapses; None where they do not.
 
-    `record` holds rankme, rankme_centred and spread of the encoder's features, and optionally projection_spread, that of
-    what the loss compares, and width, the number of dimensions, which lowers the least number of directions asked for
-    in small embeddings.
+    `record` holds rankme, rankme_centred and spread of the encoder's features, and optionally projection_spread, that
+    of what the loss compares, and width, the number of dimensions, which lowers the least number of directions asked
+    for in small embeddings.
     """
     raw, centred, spread_ = (float(record[key]) for key in ("rankme", "rankme_centred", "spread"))
     if not all(math.isfinite(value) for value in (raw, centred, spread_)):

@@ -130,7 +130,7 @@ def _catalog(context: Context, frame: pd.DataFrame) -> pd.DataFrame:
     domain = DOMAINS[context.recipe.domain]
     if not domain.private:
         return frame.drop(columns=["paths", "issuer"])
-    hidden = hide(frame, pseudonyms(context.run), (*domain.kept, *context.recipe.labels))
+    hidden = hide(frame, pseudonyms(context.run), tuple(context.recipe.labels), domain.kept)
     write_sources(context.run, frame, hidden["object_id"])
     return hidden
 

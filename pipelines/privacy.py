@@ -18,6 +18,8 @@ import pandas as pd
 from catalogs.errors import CatalogError
 from catalogs.pseudonyms import Pseudonyms, load_secret, private_folder, write_private
 from catalogs.supervisor import WorkerError
+from catalogs.tables import texts
+from pipelines.domains.domain import Kept
 from pipelines.recipe import RecipeError
 from pipelines.run_folder import RunFolder, RunFolderError
 
@@ -40,14 +42,28 @@ def pseudonyms(run: RunFolder) -> Pseudonyms:
         raise PublicError(str(error)) from None
 
 
-def hide(frame: pd.DataFrame, names: Pseudonyms, kept: tuple[str, ...]) -> pd.DataFrame:
-    """The catalog with pseudonyms for object_id and group, and of the other columns only those of `kept`."""
+def hide(frame: pd.DataFrame, names: Pseudonyms, labels: tuple[str, ...], kept: Mapping[str, Kept]) -> pd.DataFrame:
+    """The catalog with pseudonyms for object_id and group, its labels, and what `kept` allows of its other columns."""
     issuers = frame["issuer"].fillna("")
     ids = [names.of("img", str(name)) for name in frame["object_id"]]
     known = {pair: names.of("pat", *pair) for pair in set(zip(issuers, frame["group"], strict=True))}
     groups = [known[pair] for pair in zip(issuers, frame["group"], strict=True)]
-    columns = [name for name in frame.columns if name in SHOWN or name in kept]
-    return frame[columns].assign(object_id=ids, group=groups)
+    columns = [name for name in frame.columns if name in SHOWN or name in labels]
+    others = {str(name): _allowed(frame[name], kept[name], names) for name in kept if name in set(frame) - set(columns)}
+    return frame[columns].assign(object_id=ids, group=groups, **others)
+
+
+def _allowed(values: "pd.Series[Any]", kept: Kept, names: Pseudonyms) -> "pd.Series[Any]":
+    """What a column may show: numbers, words of the list (others are "other"), or pseudonyms; None where empty."""
+    if kept == "number":
+        return pd.to_numeric(values, errors="coerce").astype(float)
+    written = texts(values)
+    if kept == "pseudonym":
+        shown = [None if text is None else names.of("site", text) for text in written]
+    else:
+        words = {word.lower(): word for word in kept}
+        shown = [None if text is None else words.get(text.lower(), "other") for text in written]
+    return pd.Series(shown, index=values.index, dtype=object)
 
 
 def hide_inputs(inputs: Mapping[str, Mapping[str, str]], names: Pseudonyms) -> dict[str, dict[str, str]]:

@@ -1,9 +1,19 @@
 """Fixtures shared by the tests."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Secret and lists of sources of the tests, away from the user's own."""
+    folder = tmp_path_factory.mktemp("private")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOMAINSSL_PRIVATE", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ def ranked() -> pd.DataFrame:
             "knn": [0.5, 3.25, 2.0, 1.0],
             "isolation_forest": [0.1, 0.2, np.nan, 0.4],
             "flags": [[], ["saturated", "edge"], [], ["edge"]],
+            "trouble": [["cut"], [], [], []],
         }
     )
 
@@ -32,11 +33,12 @@ def ranked() -> pd.DataFrame:
 def test_csv_and_parquet_hold_the_same_rows_in_order_of_rank(tmp_path: Path) -> None:
     write_anomalies(ranked(), tmp_path / "run")
     csv = pd.read_csv(tmp_path / "run/anomalies.csv", dtype={"object_id": str}, keep_default_na=False)
-    columns = ["rank", "object_id", "score", "knn", "isolation_forest", "flags", "links"]
+    columns = ["rank", "object_id", "score", "knn", "isolation_forest", "flags", "trouble", "links"]
     assert list(csv.columns) == columns
     assert csv["rank"].tolist() == [1, 2, 3, 4]
     assert csv["object_id"].tolist() == ["a,b", "<img onerror=x>", 'quo"te', "007"]
     assert csv["flags"].tolist() == ["saturated;edge", "", "edge", ""]
+    assert csv["trouble"].tolist() == ["", "", "", "cut"]
     assert csv["isolation_forest"].tolist() == ["0.2", "", "0.4", "0.1"]
     table = pq.read_table(tmp_path / "run/anomalies.parquet")
     assert table.column_names == columns
@@ -58,7 +60,7 @@ def test_numeric_ids_become_strings_and_flags_and_links_may_be_absent(tmp_path: 
 
 def test_no_anomalies_give_tables_with_a_header(tmp_path: Path) -> None:
     write_anomalies(ranked().iloc[:0], tmp_path)
-    assert (tmp_path / "anomalies.csv").read_text() == "rank,object_id,score,knn,isolation_forest,flags,links\n"
+    assert (tmp_path / "anomalies.csv").read_text() == "rank,object_id,score,knn,isolation_forest,flags,trouble,links\n"
     assert pq.read_table(tmp_path / "anomalies.parquet").num_rows == 0
 
 

@@ -201,17 +201,21 @@ def test_kill_9_in_each_step_and_run_again_gives_the_same_numbers(done: Path, re
 
 
 @pytest.mark.slow
-def test_the_demo_runs_on_the_default_encoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("name", "title"), [("galaxies", "galaxies"), ("chest", "chest radiographs")])
+def test_the_demo_runs_on_the_default_encoder(
+    name: str, title: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "demo"
-    assert main(["demo", "galaxies", "--out", str(out), "--count", "150", "--quiet", "--workers", "2"]) == 0
+    assert main(["demo", name, "--out", str(out), "--count", "150", "--quiet", "--workers", "2"]) == 0
     report = Path(capsys.readouterr().out.strip())
     assert report == out / "run" / "report.html"
     page = report.read_text()
-    assert "These galaxies are simulated" in page
+    assert f"These {title} are simulated" in page
     manifest = json.loads((out / "run" / "manifest.json").read_text())
     assert manifest["steps"]["embed"]["width"] == 1280
     assert manifest["steps"]["embed"]["weights"] != manifest["steps"]["pretrain"]["start_weights"]
     rows = json.loads((out / "run" / "metrics.json").read_text())
     plain = [r for r in rows if r["metric"] == "macro_auroc" and "difference_to" not in r]
     scores = {r["start"]: r["value"] for r in plain if r["labels_per_class"] == 10}
-    assert scores["imagenet"] > scores["random"] + 0.05  # what ImageNet knows survived five bands and a stretch
+    if name == "galaxies":  # of 150 radiographs too few are labelled to tell
+        assert scores["imagenet"] > scores["random"] + 0.05  # what ImageNet knows survived five bands and a stretch

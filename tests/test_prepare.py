@@ -83,7 +83,7 @@ def two_catalogs(tmp_path: Path) -> Path:
     (labelled / "labels.csv").write_text("\n".join(lines))
     path = tmp_path / "recipe.toml"
     path.write_text("""
-domain = "chest_xrays"
+domain = "galaxies"
 [[catalog]]
 name = "survey"
 use = ["pretrain", "rank"]

@@ -95,10 +95,13 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     damaged[-900:-400] = b"\xff" * 500
     (images / f"{TOKEN}_rle.dcm").write_bytes(damaged)
     files = [f"{TOKEN}{n},{TOKEN}_images/{TOKEN}_{n:02d}.dcm" for n in range(30)]
-    rows = [f"{file},{TOKEN}-{n // 2:04d},{('well', 'ill')[n % 2]},{TOKEN},PA,4{n}" for n, file in enumerate(files)]
-    rows += [f"{TOKEN}cut,{TOKEN}_images/{TOKEN}_cut.dcm,{TOKEN}-0001,ill,{TOKEN},AP,40"]
-    rows += [f"{TOKEN}gone,{TOKEN}_images/{TOKEN}_gone.dcm,{TOKEN}-0002,ill,{TOKEN},AP,40"]
-    header = f"image_id,file,patient_id,finding,{TOKEN},view,age"
+    rows = [
+        f"{file},{TOKEN}-{n // 2:04d},{('well', 'ill')[n % 2]},{TOKEN},PA,4{n},{TOKEN}{n % 2}"
+        for n, file in enumerate(files)
+    ]
+    rows += [f"{TOKEN}cut,{TOKEN}_images/{TOKEN}_cut.dcm,{TOKEN}-0001,ill,{TOKEN},{TOKEN},{TOKEN},{TOKEN}"]
+    rows += [f"{TOKEN}gone,{TOKEN}_images/{TOKEN}_gone.dcm,{TOKEN}-0002,ill,{TOKEN},AP,40,"]
+    header = f"image_id,file,patient_id,finding,{TOKEN},view,age,site"
     (root / f"{TOKEN}.csv").write_text("\n".join([header, *rows]) + "\n")
     return root
 
@@ -202,7 +205,11 @@ def test_a_whole_run_leaves_no_trace(
         assert len(rows) >= 2
         assert set(rows["half"]) == {half(f"{TOKEN}-{patient:04d}")}  # of the raw id: the same on every machine
     if source == TABLE:
-        assert {"finding", "view", "age"} < set(catalog.columns)
+        assert {"finding", "view", "age", "site"} < set(catalog.columns)
+        assert set(catalog["view"]) == {"PA", "AP", "other"}
+        assert catalog["age"].isna().sum() == 1
+        assert catalog["site"].dropna().str.fullmatch(r"site-[a-z2-7]{16}").all()
+        assert catalog["site"].nunique() == 3
     sources = list((private / "sources").iterdir())
     assert all(path.stat().st_mode & 0o077 == 0 for path in sources)
     linked = pd.read_csv(sources[0])

@@ -69,7 +69,7 @@ def test_a_misspelt_key_is_unknown_and_gets_the_right_suggestion(
     [
         (["pretrain.epoch=3"], "pretrain.epoch: unknown key; did you mean 'epochs'?"),
         (["store.epochs=3"], "store.epochs: unknown key; it belongs in [pretrain]"),
-        (["rank.xyz=3"], "rank.xyz: unknown key; known here: detectors, neighbours"),
+        (["rank.xyz=3"], "rank.xyz: unknown key; known here: detectors, neighbours, trees"),
         (["seed=x"], "seed: 'x' is not a whole number"),
         (["seed=-1"], "seed: -1 is too small; give 0 or more"),
         (["seed=9223372036854775808"], "seed: 9223372036854775808 is too large; give less than 9223372036854775808"),

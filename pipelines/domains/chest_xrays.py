@@ -10,7 +10,7 @@ from catalogs.chest_xrays.identity import read_identity
 from catalogs.chest_xrays.reader import read_chest_xrays
 from catalogs.reading import Radiometry
 from catalogs.scanning import ANY_SUFFIX
-from pipelines.domains.domain import Domain
+from pipelines.domains.domain import Domain, Kept
 
 if TYPE_CHECKING:
     from domainssl.views.operation import Policy
@@ -51,8 +51,21 @@ NOTICES = (
     "saliency is not localisation; an anomaly is not a disease.",
     "Contains pseudonymised patient images; not anonymous; do not share outside the approved project.",
 )
-# Columns of a table that tell about the image and not who is on it.
-KEPT = ("view", "view_position", "sex", "age", "age_band", "site", "simulated", "truth", "trouble", "mark")
+# Columns of a table that tell about the image and not who is on it; `truth` and `trouble` are the simulation's words.
+_VIEWS = ("PA", "AP", "LL", "RL", "LATERAL", "L", "OTHER", "UNKNOWN")
+_TROUBLE = ("inverted", "rotated", "cut", "empty")
+_KINDS = ("normal", "effusion", "opacity", "cardiomegaly", "dextrocardia", "metal", "white_out", *_TROUBLE)
+KEPT: dict[str, Kept] = {
+    "view": _VIEWS,
+    "view_position": _VIEWS,
+    "sex": ("M", "F", "O", "male", "female", "other"),
+    "age": "number",
+    "site": "pseudonym",
+    "simulated": ("true", "false"),
+    "truth": _KINDS,
+    "trouble": _TROUBLE,
+    "mark": "number",
+}
 
 CHEST_XRAYS = Domain(
     "chest_xrays",

@@ -1,9 +1,9 @@
 """What a domain is: how its files are read, which views leave its objects what they are, how they look to the eye."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -43,6 +43,10 @@ class Views(Protocol):
     def __call__(self, radiometry: Radiometry, bands: tuple[str, ...], size: int, *, sided: bool) -> "Policy": ...
 
 
+# What a private column may hold: these words in any case, numbers, or anything, whose pseudonym is then shown.
+Kept = tuple[str, ...] | Literal["number", "pseudonym"]
+
+
 @dataclass(frozen=True)
 class Domain:
     """One domain. `version` enters the preparation's hash: raise it when `read` gives other pixels for the same file.
@@ -50,7 +54,8 @@ class Domain:
     `title` heads the page, `notices` are sentences that stand on every one. `upright`: its images have an up and a
     left. `suffixes` are those that a scan of a folder takes.
     `private`: files, names and ids can tell who somebody is. Then ids become pseudonyms before anything is written, of
-    the catalog's columns only the labels and those of `kept` stay, and no message quotes a file or a path.
+    the catalog's columns only the labels and those of `kept` stay, as far as their values are what it allows, and no
+    message quotes a file or a path.
     `identify` gives the raw issuer and id of whom a file shows, for tables without a group column.
     """
 
@@ -64,5 +69,5 @@ class Domain:
     upright: bool
     suffixes: tuple[str, ...] = READABLE_SUFFIXES
     private: bool = False
-    kept: tuple[str, ...] = ()
+    kept: Mapping[str, Kept] = field(default_factory=dict)
     identify: Callable[[Path], tuple[str, str] | None] | None = None

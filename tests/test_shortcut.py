@@ -1,0 +1,63 @@
+"""The lectures' shortcut on the simulated cohort: a mark that one site burns in raises a naive head's score."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import StandardScaler
+
+from catalogs.samples.radiographs import write_radiographs
+from pipelines import Run
+from pipelines.cli import main
+
+RECIPE = """\
+domain = "chest_xrays"
+[[catalog]]
+name = "simulated cohort"
+table = "{folder}/labels.csv"
+images = "{folder}/images"
+columns = {{ id = "image_id", file = "file", group = "patient_id", issuer = "issuer" }}
+bands = ["grey"]
+[labels.effusion]
+kind = "yes_no"
+[store]
+size = 128
+[encoder]
+size = 128
+[pretrain]
+epochs = 0
+[classify]
+labels_per_class = [5, 10, 20, 50, 100]
+draws = 20
+starts = ["imagenet"]
+resamples = 10
+"""
+
+
+def measured(folder: Path, mark: str) -> tuple[pd.Series, float]:
+    """Macro AUROC of the linear probe by labels per class, and how well the site is told from the embedding."""
+    write_radiographs(folder / mark, 800, seed=1, workers=2, size=256, mark=mark)
+    recipe = folder / f"{mark}.toml"
+    recipe.write_text(RECIPE.format(folder=folder / mark))
+    for step in ("prepare", "embed", "classify"):
+        assert main([step, str(recipe), "--out", str(folder / f"run_{mark}"), "--quiet", "--device", "cpu"]) == 0
+    run = Run(folder / f"run_{mark}")
+    rows = run.metrics[run.metrics["metric"] == "macro_auroc"]
+    catalog = run.catalog.set_index("object_id").loc[run.embeddings["object_id"]]
+    train, site = (catalog["half"] == "train").to_numpy(), (catalog["site"] == "B").to_numpy()
+    features = StandardScaler().fit(run.vectors[train]).transform(run.vectors)
+    told = LogisticRegression(C=0.01, max_iter=1000).fit(features[train], site[train]).decision_function(features)
+    return rows.set_index("labels_per_class")["value"], float(roc_auc_score(site[~train], told[~train]))
+
+
+@pytest.mark.slow
+def test_a_burned_in_mark_raises_a_naive_head_s_score(tmp_path: Path) -> None:
+    (burned, site_told), (none, site_hidden) = (measured(tmp_path, mark) for mark in ("burned", "none"))
+    gain = burned - none  # the same patients, labels and draws: only the mark differs
+    assert list(gain.index) == [5, 10, 20, 50, 100]
+    assert gain.mean() > 0.01, gain
+    assert (gain > 0).sum() >= 4
+    assert site_told > 0.9
+    assert site_hidden < 0.7
