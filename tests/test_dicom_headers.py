@@ -205,7 +205,8 @@ def test_a_damaged_jpeg_ls_stream_does_not_end_the_process(tmp_path: Path) -> No
     content[start_of_frame + 4] = 99  # bits per sample; GDCM's decoder throws through C at this
     (tmp_path / "a.dcm").write_bytes(content)
     outcome = answer(tmp_path / "a.dcm")
-    assert outcome == Refusal("undecodable", "the pixels cannot be decoded (RuntimeError)")
+    said = "16-bit pixels in JPEG-LS Lossless Image Compression cannot be decoded (RuntimeError)"
+    assert outcome == Refusal("undecodable", said)
 
 
 def test_a_panic_of_a_decoder_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:

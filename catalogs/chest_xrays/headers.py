@@ -128,7 +128,7 @@ def _refuse_class(dataset: Dataset) -> Refusal | None:
     if not isinstance(syntax, UID) or not syntax:
         return Refusal("no_transfer_syntax", "the file does not say how it is encoded")
     sop_class = _sop_class(dataset)
-    name = _registered(sop_class, "an unknown SOP class")
+    name = registered(sop_class, "an unknown SOP class")
     if not dataset.get("PixelData"):
         if not sop_class:
             return Refusal("no_pixels", "the file holds no pixels and names no SOP class")
@@ -181,7 +181,7 @@ def _refuse_values(dataset: Dataset) -> Refusal | None:
 
 def _refuse_encoding(dataset: Dataset) -> Refusal | None:
     syntax = dataset.file_meta.TransferSyntaxUID
-    name = _registered(syntax, "an unknown transfer syntax")
+    name = registered(syntax, "an unknown transfer syntax")
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError:
@@ -212,7 +212,7 @@ def _sop_class(dataset: Dataset) -> str:
     return ""
 
 
-def _registered(uid: str, unknown: str) -> str:
+def registered(uid: str, unknown: str) -> str:
     """The name of a UID in PS3.6's registry; an unknown UID is not repeated, since private ones can name a site."""
     return str(UID_dictionary[uid][0]) if uid in UID_dictionary else unknown
 

@@ -15,7 +15,7 @@ from pydicom.pixels import apply_windowing, get_decoder, pixel_array
 from pydicom.uid import UID
 
 from catalogs.checks import refuse_pixels
-from catalogs.chest_xrays.headers import error_kind, silence
+from catalogs.chest_xrays.headers import error_kind, registered, silence
 from catalogs.reading import Refusal
 
 # Black and white where no window is declared: percentiles of the valid pixels.
@@ -54,7 +54,9 @@ def decode(dataset: Dataset) -> tuple[Float32[np.ndarray, "y x"], tuple[str, ...
         except MemoryError:
             return Refusal("too_large", "the pixels need more memory than there is")
         except BaseException as error:  # noqa: BLE001 - a decoder in Rust panics with a BaseException
-            return Refusal("undecodable", f"the pixels cannot be decoded ({error_kind(error)})")
+            syntax = registered(dataset.file_meta.TransferSyntaxUID, "an unknown transfer syntax")
+            bits = int(dataset.BitsStored)
+            return Refusal("undecodable", f"{bits}-bit pixels in {syntax} cannot be decoded ({error_kind(error)})")
         try:
             return _displayed(dataset, stored)
         except MemoryError:
