@@ -42,7 +42,7 @@ class Job(Protocol):
 
 J = TypeVar("J", bound=Job)
 R = TypeVar("R")
-Started = Callable[[int], None]
+Started = Callable[[int | None], None]
 Work = Callable[[Any, Started], Any]
 
 
@@ -83,11 +83,11 @@ def supervised(
     work: Callable[[J, Started], R],
     workers: int,
     limits: Limits | None = None,
-    on_row: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[J, R]]:
     """Each job with the result of `work(job, started)`, as they are done, by up to `workers` processes.
 
-    `work` is a function at module level that calls `started(row)` before it reads that row. A row during which the
+    `work` is a function at module level that calls `started(row)` before it reads that row, and `started(None)` when it
+    goes on without reading, such as to write. A row during which the
     process dies, takes longer or needs more memory than `limits` is refused ("crashed", "timeout", "too_large") by
     `job.without(row, refusal)`, and the job is done again. The processes write nothing to the terminal, since decoding
     libraries quote what they read. Raises WorkerError where `work` raises, or processes die outside of any row.
@@ -112,7 +112,6 @@ def supervised(
                     continue
                 if kind == _ROW:
                     worker.row = told
-                    on_row()
                 elif kind == _FAILED:
                     where, text, too_much = told
                     if not (too_much and worker.row >= 0):
@@ -138,7 +137,7 @@ def _after_death(worker: _Worker, strikes: Counter[tuple[int, int]], limits: Lim
     strikes[place] += 1
     if worker.row < 0:
         if strikes[place] > _STRIKES:
-            raise WorkerError(f"reading processes end with code {code} before they read anything", "")
+            raise WorkerError(f"reading processes end with code {code} while they read no file", "")
         return worker.job
     if code == -signal.SIGKILL and strikes[place] < _STRIKES:
         return worker.job
@@ -155,9 +154,10 @@ def _serve(pipe: Connection, work: Work, limits: Limits) -> None:
     """The life of a reading process: jobs in, rows and results out, until the pipe closes."""
     _confine(limits)
 
-    def started(row: int) -> None:
-        signal.setitimer(signal.ITIMER_REAL, limits.seconds)  # its default action ends the process, also within C code
-        pipe.send((_ROW, row))
+    def started(row: int | None) -> None:
+        # The timer's default action ends the process, also within C code.
+        signal.setitimer(signal.ITIMER_REAL, 0 if row is None else limits.seconds)
+        pipe.send((_ROW, -1 if row is None else row))
 
     while True:
         try:

@@ -31,7 +31,7 @@ size = 96
 size = 96
 
 [pretrain]
-epochs = 8
+epochs = 6
 projector_epochs = 2
 batch_size = 64
 
@@ -56,10 +56,10 @@ bands = ["grey"]
 kind = "yes_no"
 
 [store]
-size = 128
+size = 112
 
 [encoder]
-size = 112
+size = 96
 
 [pretrain]
 method = "byol"
@@ -68,7 +68,7 @@ projector_epochs = 2
 batch_size = 32
 
 [classify]
-labels_per_class = [5, 10, 20, 50]
+labels_per_class = [5, 10, 20, 40]
 """
 
 Write = Callable[[Path, int, int, Callable[[int], None]], Path]  # folder, count, workers, progress
@@ -98,7 +98,7 @@ def _radiographs(folder: Path, count: int, workers: int, progress: Callable[[int
 
 DEMOS: dict[str, Demo] = {
     "galaxies": Demo("galaxies", 900, GALAXIES, _galaxies),
-    "chest": Demo("radiographs", 500, CHEST, _radiographs),
+    "chest": Demo("radiographs", 440, CHEST, _radiographs),
 }
 
 

@@ -48,6 +48,7 @@ class Rows:
                     started(row)
                     yield next(answers)
             start = end
+        started(None)
 
 
 @dataclass(frozen=True)

@@ -61,3 +61,14 @@ def _read(word: str, place: int, started: Callable[[int], None]) -> str:
 
 def dies_before_reading(job: Words, started: Callable[[int], None]) -> None:
     os._exit(4)
+
+
+def writes_slowly(job: Words, started: Callable[[int | None], None]) -> int:
+    """Reads at once, then takes a second for what is no row's doing; dies in it where the last row says so."""
+    for place in range(len(job.rows)):
+        started(place)
+    started(None)
+    time.sleep(1.0)
+    if job.rows[-1] == "exit":
+        os._exit(5)
+    return len(job.rows)

@@ -188,6 +188,16 @@ def test_sizes_of_jpeg_streams(tmp_path: Path) -> None:
     assert stream_size(b"\xff\xd8" + b"\xff" * 50) is None
 
 
+def test_a_run_length_stream_that_holds_the_start_of_another_kind_is_read(tmp_path: Path) -> None:
+    stored = RAMP.astype(np.uint16).copy()
+    stored[3, :4] = [0xFF4F, 0xFF51, 0x0101, 0x0202]
+    stored[:, 8:12] = np.array([0xFF, 0x4F, 0xFF, 0x51], np.uint16) << 8  # the high bytes, which are a segment
+    dataset = radiograph(stored)
+    dataset.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
+    assert b"\xff\x4f\xff\x51" in dataset.PixelData
+    assert isinstance(answer(write(dataset, tmp_path / "a.dcm")), Cutout)
+
+
 def test_a_run_length_stream_longer_than_its_header_is_refused(tmp_path: Path) -> None:
     dataset = radiograph(RAMP)
     dataset.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
