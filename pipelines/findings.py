@@ -20,7 +20,11 @@ def notices(objects: Objects, domain: str, transductive: bool) -> list[str]:
 
 
 def findings(
-    metrics: list[dict[str, Any]], training: list[dict[str, Any]], anomalies: pd.DataFrame, objects: Objects
+    metrics: list[dict[str, Any]],
+    training: list[dict[str, Any]],
+    anomalies: pd.DataFrame,
+    objects: Objects,
+    upright: bool,
 ) -> list[str]:
     """One sentence each on what pretraining changed, whether it collapsed, and what leads the ranking."""
     said = []
@@ -37,17 +41,18 @@ def findings(
             f"No collapse was seen in {len(training)} epochs: the features' effective rank is "
             f"{last['rankme']:.0f} (RankMe), {last['rankme_centred']:.0f} after centring."
         )
-    said.append(trouble_sentence(anomalies))
+    said.append(trouble_sentence(anomalies, upright))
     if objects.simulated and "truth" in objects.frame:
         said.append(_rare_sentence(anomalies, objects.frame))
     return said
 
 
-def trouble_sentence(anomalies: pd.DataFrame) -> str:
-    """How many images of the ranking are wrong as images, by kind."""
+def trouble_sentence(anomalies: pd.DataFrame, upright: bool) -> str:
+    """How many images of the ranking are wrong as images, by kind; without `upright` only two kinds were looked for."""
     kinds = Counter(kind for text in anomalies["trouble"] for kind in text.split(";") if kind)
     if not kinds:
-        return f"None of {len(anomalies):,} ranked images looks inverted, rotated, cut or empty."
+        kinds_asked = "inverted, rotated, cut or empty" if upright else "cut or empty"
+        return f"None of {len(anomalies):,} ranked images looks {kinds_asked}."
     count = int((anomalies["trouble"] != "").sum())
     named = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
     return f"{count:,} of {len(anomalies):,} ranked images are in input trouble ({named}); they are shown apart."

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pandas as pd
-from domainssl.anomalies.input_trouble import find_trouble
 
 from domainssl.anomalies.consensus import consensus
 from domainssl.anomalies.detectors import DETECTORS
+from domainssl.anomalies.input_trouble import find_trouble
 from domainssl.embedding import read_parts
 from pipelines.domains import DOMAINS
 from pipelines.objects import Objects

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from synthetic_stores import write_store
 
-from pipelines.findings import difference_sentence
+from pipelines.findings import difference_sentence, trouble_sentence
 from pipelines.report import provenance, white_balance
 
 
@@ -44,3 +45,13 @@ def test_white_balance_makes_a_common_colour_white_without_lifting_noise(tmp_pat
     shown = np.array([10.0, 20.0, 40.0]) / scale
     assert shown.max() / shown.min() < 1.6
     assert scale.min() >= 0.5
+
+
+def test_trouble_is_counted_by_kind_and_only_what_was_looked_for_is_named() -> None:
+    ranked = pd.DataFrame({"trouble": ["", "cut", "inverted;rotated", ""]})
+    said = trouble_sentence(ranked, upright=True)
+    assert said.startswith("2 of 4 ranked images are in input trouble (")
+    assert all(f"1 {kind}" in said for kind in ("cut", "inverted", "rotated"))
+    sound = pd.DataFrame({"trouble": ["", ""]})
+    assert "inverted" in trouble_sentence(sound, upright=True)
+    assert "inverted" not in trouble_sentence(sound, upright=False)
