@@ -7,6 +7,7 @@ run, readable by its owner alone, outside of the run's folder.
 import csv
 import errno
 import io
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -128,11 +129,12 @@ def public(error: Exception) -> str:
         if file.parent.name in _OURS or file.parent.parent.name in _OURS:
             place = f" at {file.parent.name}/{file.name}:{trace.tb_lineno}"
         trace = trace.tb_next
-    reason = getattr(error, "strerror", None)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "the disk is full; free some space and run the same command again to go on"
-    words = f"{type(error).__name__}{place}" + (f" ({reason})" if isinstance(reason, str) else "")
-    return f"{words}; its text is withheld, since it may name a patient or a file"
+    reason = (
+        f" ({os.strerror(error.errno)})" if isinstance(error, OSError) and error.errno else ""
+    )  # the system's words
+    return f"{type(error).__name__}{place}{reason}; its text is withheld, since it may name a patient or a file"
 
 
 _OURS = ("catalogs", "domainssl", "pipelines", "reports")

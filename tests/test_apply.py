@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from small_runs import SMALL
 
 from catalogs.samples.galaxies import write_galaxies
 from domainssl.embedding import read_parts
@@ -24,23 +25,6 @@ bands = ["u", "g", "r", "i", "z"]
 [labels.label]
 kind = "classes"
 
-[store]
-size = 40
-
-[encoder]
-name = "test_efficientnet"
-weights = "none"
-size = 32
-
-[pretrain]
-epochs = 1
-projector_epochs = 1
-batch_size = 16
-
-[classify]
-labels_per_class = [2]
-starts = ["random", "continued"]
-resamples = 50
 """
 CATALOG = """\
 {extra}
@@ -60,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("apply")
     write_galaxies(folder / "survey", 120, seed=3)
     write_galaxies(folder / "night", 30, seed=4)
-    (folder / "recipe.toml").write_text(RECIPE)
+    (folder / "recipe.toml").write_text(RECIPE + SMALL)
     assert main(["run", str(folder / "recipe.toml"), "--out", str(folder / "run"), *QUIET]) == 0
     return folder
 

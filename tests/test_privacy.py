@@ -8,6 +8,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from dicom_files import radiograph, write
 from pydicom.datadict import DicomDictionary, keyword_for_tag
 from pydicom.dataset import FileDataset
 from pydicom.uid import RLELossless
+from small_runs import SMALL
 
 from catalogs.pseudonyms import Pseudonyms, load_secret
 from catalogs.splits import half
@@ -34,23 +36,6 @@ name = "hospital"
 bands = ["grey"]
 
 {labels}
-[store]
-size = 40
-
-[encoder]
-name = "test_efficientnet"
-weights = "none"
-size = 32
-
-[pretrain]
-epochs = 1
-projector_epochs = 1
-batch_size = 8
-
-[classify]
-labels_per_class = [2]
-starts = ["random", "continued"]
-resamples = 50
 """
 
 
@@ -108,7 +93,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def recipe_for(archive: Path, folder: Path, source: str, labels: str = '[labels.finding]\nkind = "classes"\n') -> Path:
     path = folder / "recipe.toml"
-    path.write_text(RECIPE.format(source=source.format(root=archive, token=TOKEN), labels=labels))
+    path.write_text(RECIPE.format(source=source.format(root=archive, token=TOKEN), labels=labels) + SMALL)
     return path
 
 
@@ -266,18 +251,23 @@ def test_errors_leave_no_trace(case: str, tmp_path: Path, capfd: pytest.CaptureF
         assert leaks(out) == []
 
 
+def failing(error: Exception, *_: object) -> None:
+    raise error
+
+
 def test_a_fault_of_our_own_leaves_no_trace(
     archive: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
-        raise KeyError(f"{TOKEN} in a message of another library")
-
-    monkeypatch.setattr("pipelines.prepare.assign_halves", broken)
     recipe = recipe_for(archive, tmp_path, TABLE)
-    assert main(["prepare", str(recipe), "--out", str(tmp_path / "out"), "--debug"]) == 1
-    said = "".join(capfd.readouterr())
-    assert "KeyError at pipelines/prepare.py:" in said
-    assert TOKEN.lower() not in said.lower()
+    for error, told in (
+        (KeyError(f"{TOKEN} in a message of another library"), "KeyError at pipelines/prepare.py:"),
+        (PermissionError(13, f"{TOKEN} in what should be the system's words"), "(Permission denied)"),
+    ):
+        monkeypatch.setattr("pipelines.prepare.assign_halves", partial(failing, error))
+        assert main(["prepare", str(recipe), "--out", str(tmp_path / "out"), "--debug"]) == 1
+        said = "".join(capfd.readouterr())
+        assert told in said
+        assert TOKEN.lower() not in said.lower()
 
 
 def test_inspect_leaves_no_trace(archive: Path, capfd: pytest.CaptureFixture[str]) -> None:
