@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Float32, Int64
 
 from domainssl.encoders import TimmEncoder
+from domainssl.features import FEATURES, SYMMETRIES, Features, Symmetry, width
 from domainssl.precision import Precision
 from domainssl.pretraining import step_generator, to_device
 from domainssl.store import Store
@@ -26,20 +27,26 @@ def embed(
     precision: Precision,
     device: str = "cpu",
     on_batch: Callable[[int], None] = lambda count: None,
+    features: Features = "last",
+    symmetry: Symmetry = "none",
 ) -> Float32[np.ndarray, "n d"]:
-    """Pooled features of the whole frames of these rows, in this order; the encoder is left in evaluation mode."""
+    """Features of the whole frames of these rows, in this order; the encoder is left in evaluation mode.
+
+    `features` is a kind of FEATURES; `symmetry` is the domain's: the kind "symmetry" takes the mean over it, the others
+    do not use it. Raises ValueError for "stages" of a network that has none.
+    """
     encoder.to(device).eval()
     precision.arrange(encoder)
     view, unused = whole_frame(encoder.input.size), step_generator(0, 0, 0)
-    features = np.empty((len(rows), encoder.width), np.float32)
+    found = np.empty((len(rows), width(encoder, features)), np.float32)
     with torch.inference_mode():
         for start in range(0, len(rows), BATCH):
             batch = to_device(view(store.batch(rows[start : start + BATCH]), unused), device)
             with precision.autocast(device):
-                pooled = encoder.pooled(batch.images)
-            features[start : start + BATCH] = pooled.float().cpu().numpy()
+                values = FEATURES[features].values(encoder, batch.images, SYMMETRIES[symmetry])
+            found[start : start + BATCH] = values.cpu().numpy()
             on_batch(len(batch.rows))
-    return features
+    return found
 
 
 def write_part(

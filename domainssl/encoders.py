@@ -14,12 +14,12 @@ import numpy as np
 import timm
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
 from domainssl.bands import rgb_mixing
+from domainssl.encoder_files import published_network, read_file, stem_name
 from domainssl.imagenet import PACKAGED_IMAGENET, imagenet_network
 
 Stretch = Literal["none", "asinh"]
@@ -94,6 +94,20 @@ class TimmEncoder(nn.Module):
             raise ValueError(f"{self.name} gives tokens, not a feature map; choose a convolutional encoder")
         return features
 
+    def stages(self, x: Float[Tensor, "b c h w"]) -> tuple[list[Tensor], Float[Tensor, "b d"]]:
+        """The feature map (b channel y x) after each stage, and the pooled features; ValueError as `stage_widths`."""
+        self.stage_widths()
+        final, maps = self.network.forward_intermediates(self._network_input(x))
+        pooled: Tensor = self.network.forward_head(final)
+        return maps, pooled
+
+    def stage_widths(self) -> list[int]:
+        """The channels of each stage's feature map; ValueError for networks without stages of falling resolution."""
+        info = getattr(self.network, "feature_info", ())
+        if not hasattr(self.network, "forward_intermediates") or len({stage["reduction"] for stage in info}) < 2:
+            raise ValueError(f'{self.name} has no stages; choose features "last", or a convolutional encoder')
+        return [int(stage["num_chs"]) for stage in info]
+
     def _network_input(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         stem_format = self.network.get_parameter(_stem_name(self.network) + ".weight")
         x = self.normalised(x)
@@ -113,20 +127,29 @@ def create_encoder(
     preparation: str,
     seed: int,
 ) -> TimmEncoder:
-    """An encoder for these bands: ImageNet ("imagenet"), random ("none"), or a saved encoder's .safetensors file.
+    """An encoder for these bands: ImageNet ("imagenet"), random ("none"), or a .safetensors file.
+
+    The file is one that `save_encoder` wrote, or another project's with the tensors of timm's network `name`: a first
+    layer for 3 channels is taken as red, green, blue and adapted to the bands as ImageNet's; one for as many channels
+    as there are bands is taken as it is.
 
     `sample` holds source values of some training images; for linear images (`sky_sigma` given, source units a band)
     the asinh stretch softens at one sky sigma, and each band's range is laid on the range a photograph has.
     Raises ValueError for an unknown name, for weights that cannot be had, for a file of another network, other bands,
     size or preparation, and where the network does not take this size.
     """
+    published: dict[str, Tensor] | None = None
     if weights.endswith(".safetensors"):
-        encoder = load_encoder(Path(weights))
-        encoder.input.check(bands, preparation)
-        for what, wanted, found in (("name", name, encoder.name), ("size", size, encoder.input.size)):
-            if wanted != found:
-                raise ValueError(f"encoder.{what} is {wanted}, {Path(weights).name} has {found}; set encoder.{what} so")
-        return encoder
+        metadata, published = read_file(Path(weights))
+        if metadata.get("format", "").startswith("domainssl."):
+            encoder = load_encoder(Path(weights))
+            encoder.input.check(bands, preparation)
+            for key, wanted, found in (("name", name, encoder.name), ("size", size, encoder.input.size)):
+                if wanted != found:
+                    raise ValueError(
+                        f"encoder.{key} is {wanted}, {Path(weights).name} has {found}; set encoder.{key} so"
+                    )
+            return encoder
     if not timm.is_model(name):
         raise ValueError(f"encoder.name: timm has no model {name!r}; timm.list_models() lists them")
     if weights == "none":
@@ -134,6 +157,10 @@ def create_encoder(
     elif weights == "imagenet":
         network = imagenet_network(name)
         adapt_stem(network, rgb_mixing(bands))
+    elif published is not None:
+        network = published_network(name, Path(weights).name, published, len(bands))
+        if network.get_parameter(_stem_name(network) + ".weight").shape[1] == 3:
+            adapt_stem(network, rgb_mixing(bands))
     else:
         raise ValueError(f"encoder.weights: {weights!r} is none of imagenet, none, or a .safetensors file")
     spec = _measured_input(network, bands, size, sample, sky_sigma, preparation)
@@ -222,8 +249,7 @@ def _random_network(name: str, count: int, seed: int) -> nn.Module:
 
 
 def _stem_name(network: nn.Module) -> str:
-    first = _config(network)["first_conv"]
-    return str(first[0] if isinstance(first, (tuple, list)) else first)
+    return stem_name(_config(network))
 
 
 def _config(network: nn.Module) -> dict[str, Any]:
@@ -242,27 +268,29 @@ def weights_hash(encoder: TimmEncoder) -> str:
 
 def save_encoder(encoder: TimmEncoder, path: Path, provenance: dict[str, Any]) -> None:
     """Write weights, input specification and provenance into one .safetensors file."""
-    metadata = {
-        "format": "domainssl.encoder.1",
+    tensors = {name: tensor.contiguous() for name, tensor in encoder.network.state_dict().items()}
+    save_file(tensors, path, metadata={"format": "domainssl.encoder.1", **encoder_metadata(encoder, provenance)})
+
+
+def encoder_metadata(encoder: TimmEncoder, provenance: dict[str, Any]) -> dict[str, str]:
+    """What a file must say beside the network's tensors, so that `encoder_from` makes the encoder again."""
+    return {
         "name": encoder.name,
         "input": json.dumps(dataclasses.asdict(encoder.input)),
         "provenance": json.dumps(provenance, sort_keys=True, default=str),
     }
-    save_file({k: v.contiguous() for k, v in encoder.network.state_dict().items()}, path, metadata=metadata)
 
 
 def load_encoder(path: Path) -> TimmEncoder:
     """Read an encoder that `save_encoder` wrote; ValueError where the file is absent or of another kind."""
-    if not path.is_file():
-        raise ValueError(f"no encoder file {path.name}; run the pretrain step, or name an existing .safetensors file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-    except SafetensorError as error:
-        raise ValueError(f"{path.name} is damaged ({error}); give the encoder.safetensors of a run") from error
+    metadata, state = read_file(path)
     if metadata.get("format") != "domainssl.encoder.1":
         raise ValueError(f"{path.name} is no encoder of domainssl; give the encoder.safetensors of a run")
+    return encoder_from(metadata, state)
+
+
+def encoder_from(metadata: dict[str, str], state: dict[str, Tensor]) -> TimmEncoder:
+    """The encoder of these network tensors and this `encoder_metadata`, in evaluation mode."""
     fields: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(metadata["input"]).items()
     }
