@@ -73,3 +73,25 @@ class ReportOptions:
 
     top: int = 60
     thumbnails: int = 20_000
+
+
+@dataclass(frozen=True)
+class FineTuneOptions:
+    """Fine-tuning on labelled images: a linear layer first, then the encoder with it.
+
+    `encoder_rate` and `head_rate` are AdamW's, after an epoch of warm-up and falling to 0 by a cosine over `epochs`.
+    `held_out` is the share of the labelled rows that chooses the epoch; training stops when `patience` epochs brought
+    no better one. Where there are too few rows to hold any out, `epochs_without_choice` epochs are trained.
+    `head_c` is the inverse strength of the linear layer's L2 penalty, as the linear probe's; `weight_decay` the
+    encoder's.
+    """
+
+    epochs: int = 20
+    batch_size: int = 16
+    encoder_rate: float = 1e-4
+    head_rate: float = 1e-3
+    weight_decay: float = 0.0
+    head_c: float = 0.01
+    held_out: float = 0.2
+    patience: int = 5
+    epochs_without_choice: int = 5
