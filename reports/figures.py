@@ -8,6 +8,7 @@ import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from html import escape
 from itertools import pairwise
 from typing import Any
 
@@ -17,16 +18,23 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
+from reports.metric_rows import Column, metric_name, start_name, starts_in
+
 # Okabe & Ito's colours, told apart with every common colour blindness; marker and dash repeat the distinction in print.
-STARTS: dict[str, tuple[str, str, str]] = {
-    "random": ("#E69F00", "s", "random weights"),
-    "imagenet": ("#0072B2", "o", "ImageNet"),
-    "continued": ("#009E73", "D", "continued pretraining"),
+STARTS: dict[str, tuple[str, str, Any]] = {
+    "random": ("#E69F00", "s", ":"),
+    "scratch": ("#D55E00", "v", "-."),
+    "imagenet": ("#0072B2", "o", "--"),
+    "continued": ("#009E73", "D", "-"),
+    "metadata": ("#CC79A7", "^", (0, (6, 1.5, 1, 1.5, 1, 1.5))),
 }
-OTHER_STARTS = (("#CC79A7", "^"), ("#D55E00", "v"), ("#56B4E9", "P"))
+OTHER_STARTS: tuple[tuple[str, str, Any], ...] = (
+    ("#56B4E9", "P", (0, (8, 2))),
+    ("#7F7F7F", "X", (0, (3, 1))),
+    ("#B8860B", "*", (0, (1, 1))),
+)
 # Too dark for a dark page, which sets these CSS variables to lighter ones.
 PAGE_COLOURS = {"#0072b2": "blue", "#009e73": "green"}
-HEAD_DASHES = ("-", "--", ":", "-.")
 
 # Drawn in this colour, then written as currentColor: matplotlib itself only takes fixed colours.
 _INK = "#010203"
@@ -56,44 +64,69 @@ _STYLE: dict[Any, Any] = {  # Any: matplotlib's own key type is not public
 _PANEL = (4.2, 3.0)
 
 
-def label_efficiency(rows: Sequence[Mapping[str, Any]]) -> str:
-    """One panel per label column and metric: value against labels per class, a line with its 95 % band per start.
+def label_efficiency(column: Column, name: str = "label-efficiency", *, alone: bool = False) -> str:
+    """The leading metric of one label column against labels, and what continued pretraining is worth beside ImageNet.
 
-    `rows` are those of metrics.json. Rows that are differences, whose value is unknown (None, NaN), or that stand for
-    all labels (`labels_per_class` None) are not drawn. A start at one label count only is a point with an error bar.
-    No row to draw gives an empty string.
+    Left: a line with its 95 % band per start, what guessing gives dashed. Right, where there are paired differences to
+    ImageNet: that of continued pretraining (without it, of every start), and zero. Values that are unknown (None, NaN)
+    and those for all labels (`labels_per_class` None) are not drawn; a start at one number of labels is a point with an
+    error bar. `name` begins the figure's ids; `alone` gives a file of its own in black ink rather than a part of a
+    page. Nothing to draw gives an empty string.
     """
-    drawn = [row for row in rows if not row.get("difference_to") and _known(row["value"]) and row["labels_per_class"]]
-    panels = list(dict.fromkeys((row["label"], row["metric"]) for row in drawn))
-    if not panels:
+    values = [row for row in column.values() if _drawable(row)]
+    if not values:
         return ""
-    heads = list(dict.fromkeys(row["head"] for row in drawn))
+    differences = [row for row in column.differences() if row["difference_to"] == "imagenet" and _drawable(row)]
+    # Random weights lie so far below that beside them the difference in question would be a flat line.
+    differences = [row for row in differences if row["start"] == "continued"] or differences
+    metric, better = metric_name(column.metric), column.better()
+    towards = "" if better == "neither" else f" ({better} is better)"
+    title = f"{column.label}: {metric} against the number of labels"
+    starts = starts_in(values + differences)
+    looks = dict(zip(starts, _looks(starts), strict=True))
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "label-efficiency"}):
-        figure, grid = _panels(len(panels))
-        for axes, (label, metric) in zip(grid, panels, strict=True):
-            here = [row for row in drawn if (row["label"], row["metric"]) == (label, metric)]
-            _draw_starts(axes, here, heads)
-            axes.set_title(f"{label}: {metric}", loc="left")
-            axes.set_ylabel(str(metric))
-            _label_axis(axes, sorted({int(row["labels_per_class"]) for row in here}))
+        figure, grid = _panels(2 if differences else 1, size=(4.6, 3.5))
+        if alone:
+            figure.suptitle(column.label, x=0.008, ha="left", fontsize=12, fontweight="bold")
+        _draw_starts(grid[0], values, looks)
+        grid[0].set_title("What each start reaches", loc="left")
+        grid[0].set_ylabel(f"{metric}{towards}")
+        chance = column.no_skill()
+        if chance is not None:
+            grid[0].axhline(chance, color=_INK, alpha=0.6, linewidth=1, linestyle=(0, (4, 3)), label="no skill")
+        if differences:
+            _draw_starts(grid[1], differences, looks)
+            grid[1].axhline(0, color=_INK, alpha=0.6, linewidth=1)
+            grid[1].set_title("Paired difference to ImageNet", loc="left")
+            grid[1].set_ylabel(f"difference{towards}")
+            grid[1].margins(y=0.15)
+        counts = sorted({int(row["labels_per_class"]) for row in values + differences})
+        totals = {int(r["labels_per_class"]): int(r["n_labels"]) for r in values + differences if r.get("n_labels")}
+        for axes in grid:
+            _label_axis(axes, counts, column.unit(), {} if column.unit() == "labels" else totals)
         handles: dict[str, Any] = {}
         for axes in grid:
             for handle, text in zip(*axes.get_legend_handles_labels(), strict=True):
                 handles.setdefault(text, handle)
-        figure.legend(list(handles.values()), list(handles), loc="outside lower left", ncols=3)
-        return _svg(figure, "label-efficiency", "Quality of the heads against the number of labels per class")
+        figure.legend(
+            list(handles.values()), list(handles), loc="outside lower left", ncols=5 if differences else 2,
+            handlelength=2.8, columnspacing=1.2,
+        )  # fmt: skip
+        return _svg(figure, name, title, _described(column, values), alone=alone)
 
 
 def training_curves(records: Sequence[Mapping[str, Any]]) -> str:
     """The loss, and the measures of collapse, against the epoch.
 
-    `records` hold one mapping per epoch: epoch, phase, loss, rankme, rankme_centred, spread, alignment, uniformity;
-    a value that is missing, None or NaN leaves a gap, a measure without any value leaves out its panel, and epochs
-    that do not increase (counted anew in each phase) are counted through. A vertical line marks a change of phase.
+    `records` hold one mapping per epoch: epoch, phase, loss, probe, rankme, rankme_centred, spread, alignment,
+    uniformity; a value that is missing, None or NaN leaves a gap (the probe, measured now and then, is joined over it),
+    a measure without any value leaves out its panel, and epochs that do not increase (counted anew in each phase) are
+    counted through. A vertical line marks a change of phase.
     No record, or none with a value, gives an empty string.
     """
     panels: list[tuple[str, tuple[tuple[str, str], ...]]] = [
         ("Loss", (("loss", "loss"),)),
+        ("Probe of the guard (higher: better)", (("probe", "probe"),)),
         ("RankMe (effective rank)", (("rankme", "raw"), ("rankme_centred", "centred"))),
         ("Spread (towards 0: collapse)", (("spread", "spread"),)),
         ("Alignment (lower: views agree)", (("alignment", "alignment"),)),
@@ -111,7 +144,11 @@ def training_curves(records: Sequence[Mapping[str, Any]]) -> str:
         for axes, (title, series) in zip(grid, shown, strict=True):
             for (key, name), colour, dash in zip(series, ("#0072B2", "#D55E00"), ("-", "--"), strict=False):
                 values = [float(r[key]) if _known(r.get(key)) else math.nan for r in records]
-                axes.plot(epochs, values, dash, color=colour, marker="o", markersize=3.5, label=name)
+                at = [i for i, value in enumerate(values) if key != "probe" or math.isfinite(value)]
+                axes.plot(
+                    [epochs[i] for i in at], [values[i] for i in at], dash, color=colour, marker="o", markersize=3.5,
+                    label=name,
+                )  # fmt: skip
             if len(series) > 1:
                 axes.legend()
             axes.set_title(title, loc="left")
@@ -122,41 +159,52 @@ def training_curves(records: Sequence[Mapping[str, Any]]) -> str:
         return _svg(figure, "training", "Loss and measures of collapse during pretraining")
 
 
-def start_name(start: str) -> str:
-    """How a start is called in figures and tables."""
-    return STARTS[start][2] if start in STARTS else start
-
-
 def _known(value: Any) -> bool:
     return value is not None and math.isfinite(float(value))
 
 
-def _draw_starts(axes: Axes, rows: list[Mapping[str, Any]], heads: list[str]) -> None:
-    starts = [s for s in STARTS if any(row["start"] == s for row in rows)]
-    others = [s for s in dict.fromkeys(row["start"] for row in rows) if s not in STARTS]
-    looks = [STARTS[s][:2] for s in starts] + [OTHER_STARTS[i % len(OTHER_STARTS)] for i in range(len(others))]
-    for start, (colour, marker) in zip(starts + others, looks, strict=True):
-        for head in heads:
-            line = sorted(
-                (row for row in rows if row["start"] == start and row["head"] == head),
-                key=lambda row: int(row["labels_per_class"]),
-            )
-            if not line:
-                continue
-            x = [int(row["labels_per_class"]) for row in line]
-            low = [float(row["low"]) if _known(row["low"]) else math.nan for row in line]
-            high = [float(row["high"]) if _known(row["high"]) else math.nan for row in line]
-            name = start_name(start) + (f", {head}" if len(heads) > 1 else "")
-            dash = HEAD_DASHES[heads.index(head) % len(HEAD_DASHES)]
-            if len(x) == 1:
-                axes.vlines(x, low, high, color=colour, linewidth=1.4)
-            else:
-                axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
-            axes.plot(x, [float(row["value"]) for row in line], dash, color=colour, marker=marker, label=name)
+def _drawable(row: Mapping[str, Any]) -> bool:
+    return _known(row["value"]) and bool(row["labels_per_class"])
 
 
-def _label_axis(axes: Axes, counts: list[int]) -> None:
-    """A log axis whose ticks are the numbers of labels that were tried, thinned where they would touch."""
+def _looks(starts: Sequence[str]) -> list[tuple[str, str, Any]]:
+    others = [start for start in starts if start not in STARTS]
+    return [STARTS.get(s) or OTHER_STARTS[others.index(s) % len(OTHER_STARTS)] for s in starts]
+
+
+def _draw_starts(axes: Axes, rows: Sequence[Mapping[str, Any]], looks: Mapping[str, tuple[str, str, Any]]) -> None:
+    for start in starts_in(rows):
+        colour, marker, dash = looks[start]
+        line = sorted((row for row in rows if row["start"] == start), key=lambda row: int(row["labels_per_class"]))
+        x = [int(row["labels_per_class"]) for row in line]
+        low = [float(row["low"]) if _known(row.get("low")) else math.nan for row in line]
+        high = [float(row["high"]) if _known(row.get("high")) else math.nan for row in line]
+        if len(x) == 1:
+            axes.vlines(x, low, high, color=colour, linewidth=1.4)
+        else:
+            axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+        y = [float(row["value"]) for row in line]
+        axes.plot(x, y, linestyle=dash, color=colour, marker=marker, label=start_name(start))
+
+
+def _described(column: Column, values: Sequence[Mapping[str, Any]]) -> str:
+    """The curve in words, for those who do not see it: each start's first and last value."""
+    digits = column.digits()
+    parts = []
+    for start in starts_in(values):
+        line = sorted((row for row in values if row["start"] == start), key=lambda row: int(row["labels_per_class"]))
+        ends = [f"{row['value']:.{digits}f} with {row['labels_per_class']}" for row in (line[0], line[-1])]
+        parts.append(f"{start_name(start)}: " + " to ".join(dict.fromkeys(ends)) + f" {column.unit()}")
+    return "; ".join(parts) + "."
+
+
+def _label_axis(
+    axes: Axes, counts: list[int], unit: str = "labels per class", totals: Mapping[int, int] | None = None
+) -> None:
+    """A log axis whose ticks are the numbers of labels that were tried, thinned where they would touch.
+
+    Above it the total number of labels at each tick, where given.
+    """
     axes.set_xscale("log")
     span = math.log(counts[-1] / counts[0]) or 1.0
     ticks: list[int] = []
@@ -166,7 +214,14 @@ def _label_axis(axes: Axes, counts: list[int]) -> None:
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.set_xlim(counts[0] / 1.12, counts[-1] * 1.12)
-    axes.set_xlabel("labels per class")
+    axes.set_xlabel(unit)
+    if totals:
+        above = axes.secondary_xaxis("top")
+        above.set_xticks([], minor=True)
+        above.set_xticks(ticks, [f"{totals[tick]:,}" if tick in totals else "" for tick in ticks])
+        above.tick_params(labelsize=9, length=0, pad=2)
+        above.spines["top"].set_visible(False)
+        above.set_xlabel("labels in all", fontsize=9, loc="right", labelpad=2)
 
 
 def _mark_phases(axes: Axes, epochs: list[float], phases: list[str], *, named: bool) -> None:
@@ -181,47 +236,64 @@ def _mark_phases(axes: Axes, epochs: list[float], phases: list[str], *, named: b
         )  # fmt: skip
 
 
-def _panels(count: int, columns: int = 2) -> tuple[Figure, list[Axes]]:
+def _panels(count: int, columns: int = 2, size: tuple[float, float] = _PANEL) -> tuple[Figure, list[Axes]]:
     columns = min(columns, count)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(_PANEL[0] * columns, _PANEL[1] * rows + 0.5), layout="constrained")
+    figure = Figure(figsize=(size[0] * columns, size[1] * rows + 0.5), layout="constrained")
     return figure, [figure.add_subplot(rows, columns, position + 1) for position in range(count)]
 
 
-def _svg(figure: Figure, name: str, title: str) -> str:
+def _svg(figure: Figure, name: str, title: str, description: str = "", *, alone: bool = False) -> str:
     """The figure's `<svg>` element alone: no date, ids that start with `name`, its style confined to itself."""
     file = io.StringIO()
     undated = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     for text_artist in figure.findobj(Text):
         # A lone surrogate is in no font and no file.
-        text_artist.set_text(text_artist.get_text().encode("utf-8", "replace").decode("utf-8"))
+        text_artist.set_text(_writable(text_artist.get_text()))
     with warnings.catch_warnings():
         # The page's fonts draw the text; matplotlib's are only measured, and may lack a script.
         warnings.filterwarnings(
             "ignore", "Glyph .* missing from font|Matplotlib currently does not support", UserWarning
         )
-        figure.savefig(file, format="svg", transparent=True, metadata=undated)
+        figure.savefig(file, format="svg", transparent=not alone, metadata=undated)
     text = file.getvalue()
     body = re.sub(r"\s*<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     body = re.sub(r"<style[^>]*>\*", f'<style>[data-figure="{name}"] *', body)
     # Only inside tags: a label's own text may look like an attribute.
-    body = re.sub(r"<[^>]+>", lambda tag: _page_tag(tag.group(), name), body)
+    body = re.sub(r"<[^>]+>", lambda tag: _page_tag(tag.group(), name, alone=alone), body)
     opening, rest = body.split(">", maxsplit=1)
-    box = re.search(r'viewBox="0 0 ([\d.]+) [\d.]+"', opening)
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', opening)
     assert box is not None, opening
     # 4/3: points to CSS pixels, so that text is as large as the style says; on a narrow page the figure scrolls.
     width = float(box.group(1)) * 4 / 3
+    size = (
+        f'width="{box.group(1)}pt" height="{box.group(2)}pt"'
+        if alone
+        else f'style="width: 100%; min-width: {0.7 * width:.0f}px; max-width: {width:.0f}px"'
+    )
+    words = {"title": title, "desc": description}
+    named = "".join(
+        f'<{tag} id="{name}-{tag}">{escape(_writable(said))}</{tag}>' for tag, said in words.items() if said
+    )
+    refers = " ".join(f"{name}-{tag}" for tag, said in words.items() if said)
     return (
-        f'<svg data-figure="{name}" role="img" aria-label="{title}" {box.group()} '
-        f'style="width: 100%; min-width: {0.7 * width:.0f}px; max-width: {width:.0f}px" '
-        f'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">{rest.strip()}'
+        f'<svg data-figure="{name}" role="img" aria-labelledby="{refers}" {box.group()} {size} '
+        f'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">{named}{rest.strip()}'
     )
 
 
-def _page_tag(tag: str, name: str) -> str:
+def _writable(text: str) -> str:
+    """The text without lone surrogates and the control characters that XML forbids."""
+    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "?", text.encode("utf-8", "replace").decode("utf-8"))
+
+
+def _page_tag(tag: str, name: str, *, alone: bool) -> str:
     """One tag as the page needs it: its ids are the figure's own, its ink and fonts are the page's."""
     tag = re.sub(r'\bid="', f'id="{name}-', tag)
     tag = re.sub(r'(href="|url\()#', rf"\1#{name}-", tag)
+    if alone:
+        tag = re.sub(r"(font: [\d.]+px) [^;\"]*", r"\1 Helvetica, Arial, sans-serif", tag)
+        return tag.replace(_INK, "#000000")
     tag = re.sub(r"(font: [\d.]+px) [^;\"]*", r"\1 system-ui, sans-serif", tag)
     tag = re.sub("#0072b2|#009e73", lambda colour: f"var(--{PAGE_COLOURS[colour.group()]}, {colour.group()})", tag)
     return tag.replace(_INK, "currentColor")

@@ -33,8 +33,9 @@ class Page:
     score, and optionally flags (texts) and links (name to URL, http or https only), the strangest first, each with its
     picture in `anomaly_pictures`; `trouble` and `trouble_pictures`, of the same form and ranking, hold instead the
     objects whose images are at fault, their flags saying how: empty where none was found, None (and then no section)
-    where nobody looked. `training` holds one record an epoch (see figures.training_curves), `quarantine` the
-    number of objects left out by reason, `provenance` nested facts. Parts that are empty are said to be absent.
+    where nobody looked. `training` holds one record an epoch (see figures.training_curves), `guard` which encoder was
+    chosen and why (see sections.training), `quarantine` the number of objects left out by reason, `provenance` nested
+    facts. Parts that are empty are said to be absent.
     """
 
     title: str
@@ -52,6 +53,7 @@ class Page:
     trouble: Sequence[Mapping[str, Any]] | None = None
     trouble_pictures: UInt8[np.ndarray, "j q q 3"] | None = None
     training: Sequence[Mapping[str, Any]] = ()
+    guard: Mapping[str, Any] | None = None
     quarantine: Mapping[str, int] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -113,7 +115,7 @@ def write_page(path: Path, page: Page) -> None:
         anomalies=sections.anomalies(page.anomalies, page.anomaly_pictures, row_of, trouble_apart=bool(page.trouble)),
         trouble_link='\n<a href="#input-trouble">Input trouble</a>' if page.trouble else "",
         trouble=_trouble(page, row_of),
-        training=sections.training(page.training),
+        training=sections.training(page.training, page.guard),
         left_out=sections.left_out(page.quarantine, kept=count),
         provenance=sections.provenance(page.provenance),
         data=payload.script_json(_data(page, row_of)),

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import numpy as np
 from jaxtyping import UInt8
 
-from reports.figures import STARTS, label_efficiency, start_name, training_curves
+from reports.few_labels import few_labels as few_labels  # one of the sections that page.py asks for
+from reports.figures import training_curves
 from reports.payload import webp
 
 SENTENCES_IN_ONE_COLUMN = 12
@@ -24,29 +25,6 @@ def sentences(items: Sequence[str], css_class: str, empty: str = "") -> str:
     # All stay in sight: the last sentence may be the warning.
     css_class += " many" if len(items) > SENTENCES_IN_ONE_COLUMN else ""
     return f'<ul class="{css_class}"{label}>' + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
-
-
-def few_labels(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Figure, a table of values per label, metric and head, and the paired differences in words."""
-    if not rows:
-        return '<p class="soft">No labels were given, so no head was trained and nothing was measured.</p>'
-    values = [row for row in rows if not row.get("difference_to")]
-    differences = [row for row in rows if row.get("difference_to")]
-    parts = []
-    if figure := label_efficiency(rows):
-        parts.append(
-            "<p>Heads trained on few labels and measured on the test objects. Lines are means over draws of the "
-            "labels, bands are 95&nbsp;% intervals.</p>"
-            f'<div class="figure">{figure}</div>'
-        )
-    parts += [_value_table(*group) for group in _groups(values)]
-    if differences:
-        parts.append(
-            "<h3>Paired differences</h3><p>The same draws of labels and the same test objects on both sides, so an "
-            "interval that excludes zero is evidence even where the bands above overlap.</p>"
-        )
-        parts += [_difference_table(*group) for group in _groups(differences)]
-    return "\n".join(parts)
 
 
 def anomalies(
@@ -90,15 +68,48 @@ def trouble(
     )
 
 
-def training(records: Sequence[Mapping[str, Any]]) -> str:
-    """The loss and the measures of collapse."""
+def training(records: Sequence[Mapping[str, Any]], guard: Mapping[str, Any] | None = None) -> str:
+    """What the guard chose and why, the loss and the measures of collapse.
+
+    `guard` holds chosen ("epoch 6" or "start"), why (a sentence), measured_by, and candidates with name, score, low and
+    high; None where none watched. That the start was kept is a warning.
+    """
     figure = training_curves(records)
     if not figure:
-        return '<p class="soft">No record of pretraining was given.</p>'
+        return _guard(guard) + '<p class="soft">No record of pretraining was given.</p>'
     return (
+        f"{_guard(guard)}"
         "<p>A collapsed encoder gives every object the same embedding: RankMe (Garrido et al. 2023), spread and "
         "uniformity would show it, while the loss may not.</p>"
         f'<div class="figure">{figure}</div>'
+    )
+
+
+def _guard(guard: Mapping[str, Any] | None) -> str:
+    if guard is None:
+        return ""
+    kept = str(guard["chosen"]) == "start"
+    sentence = f"<strong>{'The start was kept' if kept else 'Chosen: ' + escape(str(guard['chosen']))}.</strong> "
+    said = f'<p class="verdict {"worse" if kept else "better"}">{sentence}{escape(str(guard["why"]))}</p>'
+    lines = ""
+    for candidate in guard["candidates"]:
+        name = str(candidate["name"])
+        mark = " (chosen)" if name == str(guard["chosen"]) else ""
+        ends = [candidate.get("low"), candidate.get("high")]
+        interval = f"{ends[0]:.3f} to {ends[1]:.3f}".replace("-", "−") if all(map(_is_number, ends)) else "no interval"
+        score = f"{candidate['score']:.3f}".replace("-", "−") if _is_number(candidate["score"]) else "not estimable"
+        lines += (
+            f'<tr><th scope="row">{escape(name)}{mark}</th><td class="number">{score}</td>'
+            f'<td class="number">{interval}</td></tr>'
+        )
+    if not lines:
+        return said
+    return (
+        f'{said}<div class="scroll"><table><caption>What was chosen from <span class="soft">measured by '
+        f"{escape(str(guard['measured_by']))}</span></caption>"
+        '<thead><tr><th scope="col">Encoder</th><th scope="col" class="number">Score</th>'
+        '<th scope="col" class="number">95&nbsp;% interval</th></tr></thead>'
+        f"<tbody>{lines}</tbody></table></div>"
     )
 
 
@@ -157,109 +168,6 @@ def _cards(
             f'<div class="id">{escape(name)}</div>{flags}<div class="links">{links}</div></li>'
         )
     return f'<ol class="anomalies">{"".join(cards)}</ol>'
-
-
-def _groups(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, list[Mapping[str, Any]]]]:
-    """Rows by label, metric and head, in order of appearance."""
-    keys = dict.fromkeys((str(row["label"]), str(row["metric"]), str(row["head"])) for row in rows)
-    return [
-        (*key, [row for row in rows if (str(row["label"]), str(row["metric"]), str(row["head"])) == key])
-        for key in keys
-    ]
-
-
-def _value_table(label: str, metric: str, head: str, rows: list[Mapping[str, Any]]) -> str:
-    """Starts down, labels per class across."""
-    given = dict.fromkeys(str(row["start"]) for row in rows)
-    starts = [start for start in STARTS if start in given] + [start for start in given if start not in STARTS]
-    lines = [(escape(start_name(start)), [row for row in rows if row["start"] == start]) for start in starts]
-    return _matrix(_caption(label, metric, head, rows), lines, signed=False)
-
-
-def _difference_table(label: str, metric: str, head: str, rows: list[Mapping[str, Any]]) -> str:
-    """Pairs of starts down, labels per class across, and below it what the intervals say."""
-    pairs = dict.fromkeys((str(row["start"]), str(row["difference_to"])) for row in rows)
-    members = {pair: [row for row in rows if (row["start"], row["difference_to"]) == pair] for pair in pairs}
-    lines = [
-        (
-            f'{escape(start_name(start))}<span class="interval">− {escape(start_name(other))}</span>',
-            members[start, other],
-        )
-        for start, other in pairs
-    ]
-    words = "".join(
-        f"<li>{_reading(start_name(start), start_name(other), members[start, other])}</li>" for start, other in pairs
-    )
-    return _matrix(_caption(label, metric, head, rows), lines, signed=True) + f'<ul class="findings">{words}</ul>'
-
-
-def _matrix(caption: str, lines: list[tuple[str, list[Mapping[str, Any]]]], *, signed: bool) -> str:
-    """A table whose lines are named by HTML, with a cell for each number of labels per class."""
-    counts = _counts([row for _, members in lines for row in members])
-    body = ""
-    for name, members in lines:
-        at = {row["labels_per_class"]: row for row in members}
-        cells = "".join(f"<td>{_with_interval(at.get(count), signed=signed)}</td>" for count in counts)
-        body += f'<tr><th scope="row">{name}</th>{cells}</tr>'
-    header = "".join(f'<th scope="col">{_labels(count)}</th>' for count in counts)
-    return (
-        f'<div class="scroll"><table class="metrics">{caption}<thead><tr><th scope="col">labels per class</th>{header}'
-        f"</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _reading(start: str, other: str, rows: list[Mapping[str, Any]]) -> str:
-    """Where the intervals of a difference exclude zero, in words; a bound at zero does not exclude it."""
-    measured = [row for row in rows if all(_is_number(row[name]) for name in ("value", "low", "high"))]
-    if not measured:
-        return f"{escape(start)} and {escape(other)}: not measured."
-    higher = [row for row in measured if row["low"] > 0]
-    lower = [row for row in measured if row["high"] < 0]
-    undecided = [row for row in measured if row["low"] <= 0 <= row["high"]]
-    parts = [
-        f"{word} {escape(other)} with {_listed(_counts(found))} labels per class: the interval excludes zero"
-        for word, found in (("higher than", higher), ("lower than", lower))
-        if found
-    ]
-    if undecided:
-        parts.append(
-            f"not told apart from {escape(other)} with {_listed(_counts(undecided))} labels per class: "
-            "the interval includes zero"
-        )
-    return f"{escape(start)} is " + "; ".join(parts) + "."
-
-
-def _counts(rows: Iterable[Mapping[str, Any]]) -> list[int | None]:
-    """The numbers of labels per class that occur, in order; None (all labels) is the last."""
-    return sorted({row["labels_per_class"] for row in rows}, key=lambda count: math.inf if count is None else count)
-
-
-def _listed(counts: list[int | None]) -> str:
-    names = [_labels(count) for count in counts]
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
-
-
-def _caption(label: str, metric: str, head: str, rows: list[Mapping[str, Any]]) -> str:
-    groups = sorted({int(row["n_groups"]) for row in rows if _is_number(row.get("n_groups"))})
-    tested = "" if not groups else f", {groups[0]:,} test groups" if len(groups) == 1 else (
-        f", {groups[0]:,} to {groups[-1]:,} test groups"
-    )  # fmt: skip
-    return f'<caption>{escape(label)}: {escape(metric)} <span class="soft">{escape(head)} head{tested}</span></caption>'
-
-
-def _with_interval(row: Mapping[str, Any] | None, *, signed: bool = False) -> str:
-    if row is None or not _is_number(row["value"]):
-        return '<span class="soft">–</span>'
-    form = "+.3f" if signed else ".3f"
-    value = f"{row['value']:{form}}".replace("-", "−")
-    if not (_is_number(row["low"]) and _is_number(row["high"])):
-        return value
-    low, high = (f"{row[bound]:{form}}".replace("-", "−") for bound in ("low", "high"))
-    return f'{value} <span class="interval">[{low}, {high}]</span>'
-
-
-def _labels(count: int | None) -> str:
-    return "all" if count is None else f"{count:,}"
 
 
 def _link(named: tuple[str, str]) -> str:

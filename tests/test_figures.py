@@ -9,6 +9,7 @@ import matplotlib
 import pytest
 
 from reports.figures import label_efficiency, training_curves
+from reports.metric_rows import columns_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -40,20 +41,55 @@ def texts(svg: str) -> list[str]:
     return ["".join(element.itertext()) for element in ET.fromstring(svg).iter(f"{SVG}text")]
 
 
-def test_one_panel_per_label_and_metric_and_every_start_named() -> None:
-    rows = metric_rows() + metric_rows(metric="AUROC") + metric_rows(label="merger")
-    found = texts(label_efficiency(rows))
-    titles = [text for text in found if ": " in text]
-    assert titles == ["morphology: macro F1", "morphology: AUROC", "merger: macro F1"]
+def curve(rows: list[dict[str, Any]], **options: Any) -> str:
+    """The figure of the first label column."""
+    return label_efficiency(columns_of(rows)[0], **options)
+
+
+def difference(start: str, count: int, value: float) -> dict[str, Any]:
+    row = metric_rows(start=start, value=value, low=value - 0.01, high=value + 0.01, difference_to="imagenet")[0]
+    return row | {"labels_per_class": count}
+
+
+def test_every_start_is_named_once_and_the_axes_say_what_is_better() -> None:
+    found = texts(curve(metric_rows(n_labels=60) + metric_rows(metric="AUROC")))
     for name in ("random weights", "ImageNet", "continued pretraining"):
         assert found.count(name) == 1
-    assert found.count("labels per class") == 3
-    assert found.count("25") == 3
+    assert "macro F1 (higher is better)" in found
+    assert found.count("labels per class") == found.count("labels in all") == 1
+    assert found.count("25") == 1
+    assert found.count("60") == 4
+    assert "macro F1 (lower is better)" in texts(curve(metric_rows(better="lower")))
+    assert "macro F1" in texts(curve(metric_rows(better="neither")))
+
+
+def test_the_difference_to_imagenet_has_its_panel() -> None:
+    rows = metric_rows() + [difference(start, 5, 0.1) for start in ("continued", "random")]
+    assert "Paired difference to ImageNet" in texts(curve(rows))
+    assert "Paired difference to ImageNet" not in texts(curve(metric_rows()))
+    assert curve(rows) == curve(rows[:-1])  # of random weights it would dwarf that of continued pretraining
+
+
+def test_no_skill_is_dashed_where_the_metric_has_one() -> None:
+    assert "no skill" not in texts(curve(metric_rows()))
+    assert "no skill" in texts(curve(metric_rows(metric="macro_auroc")))
+    auprc = metric_rows(metric="macro_auprc")
+    assert "no skill" not in texts(curve(auprc))
+    assert "no skill" in texts(curve(auprc + metric_rows(metric="auprc_no_skill", value=0.11)))
+
+
+def test_a_figure_has_a_title_and_a_description() -> None:
+    root = ET.fromstring(curve(metric_rows(), name="x"))
+    words = {element.get("id"): element.text for element in root if element.tag in (f"{SVG}title", f"{SVG}desc")}
+    assert root.get("role") == "img"
+    assert root.get("aria-labelledby", "").split() == list(words) == ["x-title", "x-desc"]
+    assert words["x-title"] == "morphology: macro F1 against the number of labels"
+    assert "ImageNet: 0.505 with 5 to 0.600 with 100 labels per class" in str(words["x-desc"])
 
 
 def test_curve_height_follows_the_value() -> None:
     """The line of the higher start is drawn above: SVG's y grows downwards."""
-    svg = label_efficiency(metric_rows())
+    svg = curve(metric_rows())
     heights = {}
     for name, colour in (("imagenet", "#0072b2"), ("random", "#e69f00")):
         path = re.search(
@@ -65,27 +101,24 @@ def test_curve_height_follows_the_value() -> None:
     assert all(upper < lower for upper, lower in zip(heights["imagenet"], heights["random"], strict=True))
 
 
-def test_several_heads_are_told_apart_by_name() -> None:
-    found = texts(label_efficiency(metric_rows() + metric_rows(head="knn")))
-    assert "ImageNet, linear" in found
-    assert "ImageNet, knn" in found
-
-
 def test_differences_unknown_values_and_all_labels_are_not_drawn() -> None:
-    assert label_efficiency([]) == ""
-    assert label_efficiency(metric_rows(difference_to="imagenet")) == ""
-    assert label_efficiency(metric_rows(value=None)) == ""
-    assert label_efficiency(metric_rows(value=math.nan)) == ""
-    assert label_efficiency(metric_rows(labels_per_class=None)) == ""
+    for changes in ({"difference_to": "imagenet"}, {"value": None}, {"value": math.nan}, {"labels_per_class": None}):
+        assert curve(metric_rows(**changes)) == ""
+
+
+def test_other_heads_features_classes_and_natural_draws_are_not_drawn() -> None:
+    rows = metric_rows()
+    for changes in ({"head": "knn"}, {"features": "stages"}, {"class": "spiral"}, {"draw": "natural"}):
+        assert curve(rows + metric_rows(**changes)) == curve(rows)
 
 
 def test_unknown_intervals_leave_the_line() -> None:
-    assert "ImageNet" in texts(label_efficiency(metric_rows(low=None, high=None)))
+    assert "ImageNet" in texts(curve(metric_rows(low=None, high=None)))
 
 
 def test_one_label_count_and_an_unknown_start_are_drawn() -> None:
     rows = [row for row in metric_rows() if row["labels_per_class"] == 10]
-    assert "zoobot" in texts(label_efficiency([*rows, rows[0] | {"start": "zoobot"}]))
+    assert "zoobot" in texts(curve([*rows, rows[0] | {"start": "zoobot"}]))
 
 
 def test_training_curves_show_loss_and_collapse() -> None:
@@ -94,6 +127,12 @@ def test_training_curves_show_loss_and_collapse() -> None:
         assert any(text.startswith(word) for text in found)
     assert "projector" in found
     assert "both" in found
+
+
+def test_the_probe_is_joined_over_the_epochs_without_it() -> None:
+    records = [record | {"probe": 0.7 if record["epoch"] % 3 == 0 else None} for record in training_records()]
+    assert "Probe of the guard (higher: better)" in texts(training_curves(records))
+    assert "Probe of the guard (higher: better)" not in texts(training_curves(training_records()))
 
 
 def test_training_without_a_measure_leaves_its_panel_out() -> None:
@@ -107,14 +146,14 @@ def test_training_without_a_measure_leaves_its_panel_out() -> None:
 
 def test_output_is_deterministic_and_leaves_no_global_state() -> None:
     before = dict(matplotlib.rcParams)
-    first = label_efficiency(metric_rows()) + training_curves(training_records())
-    assert first == label_efficiency(metric_rows()) + training_curves(training_records())
+    first = curve(metric_rows()) + training_curves(training_records())
+    assert first == curve(metric_rows()) + training_curves(training_records())
     assert dict(matplotlib.rcParams) == before
     assert not re.search(r"20\d\d-\d\d-\d\d", first)
 
 
 def test_two_figures_on_one_page_share_no_id_and_find_their_own() -> None:
-    one, two = label_efficiency(metric_rows()), training_curves(training_records())
+    one, two = curve(metric_rows()), training_curves(training_records())
     ids = [re.findall(r'\bid="([^"]+)"', svg) for svg in (one, two)]
     assert not set(ids[0]) & set(ids[1])
     for svg, own in zip((one, two), ids, strict=True):
@@ -125,7 +164,7 @@ def test_two_figures_on_one_page_share_no_id_and_find_their_own() -> None:
 
 
 def test_colours_follow_the_page() -> None:
-    svg = label_efficiency(metric_rows())
+    svg = curve(metric_rows())
     assert "currentColor" in svg
     assert "#000000" not in svg
     assert "#010203" not in svg
@@ -135,6 +174,7 @@ def test_colours_follow_the_page() -> None:
     "name", ["<script>alert(1)</script>", "a$b", r"$\frac{$", 'x" id="y', "&amp;", "]]>", "-->", "渦巻", "\u2028"]
 )
 def test_hostile_names_stay_text(name: str) -> None:
-    svg = label_efficiency(metric_rows(label=name))
-    assert f"{name}: macro F1" in texts(svg)
+    svg = curve(metric_rows(label=name))
+    assert f"{name}: macro F1 against the number of labels" in "".join(ET.fromstring(svg).itertext())
+    assert name in texts(curve(metric_rows(label=name), alone=True))
     assert "<script>" not in svg

@@ -152,25 +152,26 @@ def test_thumbnails_of_a_subset_are_found_on_their_sheet(tmp_path: Path) -> None
         assert abs(middle.mean() - levels[position]) < 6
 
 
-def test_differences_say_in_words_whether_the_interval_excludes_zero(tmp_path: Path) -> None:
-    text, _, _ = written(tmp_path, full_page())
-    assert "continued pretraining is higher than ImageNet with 10 labels per class: the interval excludes zero" in text
-    assert "not told apart from ImageNet with 5 labels per class: the interval includes zero" in text
-    row = full_page().metrics[-1]
-    for low, high, words in (
-        (-0.4, -0.1, "lower than"),
-        (0.0, 0.2, "not told apart from"),
-        (None, None, "not measured"),
-    ):
-        text, _, _ = written(tmp_path, full_page(metrics=[row | {"low": low, "high": high}], training=()))
-        assert words in text
-        assert ("excludes zero." in text) == (words == "lower than")
-
-
 def test_values_stand_in_the_table_with_their_intervals(tmp_path: Path) -> None:
     text, _, _ = written(tmp_path, full_page())
     assert '0.700 <span class="interval">[0.600, 0.800]</span>' in text
     assert '+0.200 <span class="interval">[−0.050, +0.450]</span>' in text
+    assert "Continued pretraining: better than ImageNet with 10 labels per class; not told apart from" in text
+
+
+def test_what_the_guard_chose_stands_above_the_curves(tmp_path: Path) -> None:
+    candidates = [
+        {"name": "start", "score": 0.7, "low": 0.65, "high": 0.75},
+        {"name": "epoch <6>", "score": None, "low": None, "high": None},
+    ]
+    guard = {"chosen": "start", "why": "No epoch was <better>.", "candidates": candidates, "measured_by": "a probe"}
+    section = written(tmp_path, full_page(4, guard=guard, metrics=()))[0].split('<section id="training"')[1]
+    assert '<p class="verdict worse"><strong>The start was kept.</strong> No epoch was &lt;better&gt;.</p>' in section
+    assert '<th scope="row">start (chosen)</th><td class="number">0.700</td>' in section
+    assert '<th scope="row">epoch &lt;6&gt;</th><td class="number">not estimable</td>' in section
+    text, _, _ = written(tmp_path, full_page(4, guard=guard | {"chosen": "epoch 6"}, **NO_FIGURES))
+    assert '<p class="verdict better"><strong>Chosen: epoch 6.</strong>' in text
+    assert "Chosen:" not in written(tmp_path, full_page(4, **NO_FIGURES))[0]
 
 
 def test_input_trouble_stands_apart_from_the_anomalies(tmp_path: Path) -> None:
