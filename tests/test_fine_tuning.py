@@ -14,8 +14,9 @@ from synthetic_stores import blobs, write_store
 from domainssl.embedding import embed
 from domainssl.encoders import TimmEncoder, create_encoder
 from domainssl.evaluation.losses import LOSSES, PREDICTIONS
-from domainssl.heads.fine_tuning import FLOAT32, FineTuned, classes_of, fine_tune, held_out_rows
+from domainssl.heads.fine_tuning import FLOAT32, FineTuned, fine_tune
 from domainssl.heads.head import TrainingHalf
+from domainssl.heads.held_out import classes_of, held_out_rows
 from domainssl.options import FineTuneOptions
 from domainssl.store import Store
 from domainssl.views.affine_crop import AffineCrop
