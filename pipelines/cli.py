@@ -12,10 +12,13 @@ import traceback
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NoReturn, final
+from typing import TYPE_CHECKING, Any, NoReturn, final
 
 from pipelines.progress import Lines, Progress, Quiet
 from pipelines.recipe_messages import did_you_mean
+
+if TYPE_CHECKING:
+    from pipelines.recipe import Recipe
 
 DONE, FAILED, WRONG_USE, STOPPED = 0, 1, 2, 130
 RECIPES = {"galaxies": "galaxies.toml", "chest": "chest_xrays.toml", "chest_xrays": "chest_xrays.toml"}
@@ -129,6 +132,10 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     run.add_argument("--dry-run", action="store_true", help="rows, disk, and what would be done; does nothing")
     for name, text in STEP_HELP.items():
         add(name, text, recipe, machine)
+    evaluated = add("evaluate", "scratch, ImageNet and continued compared in full; or a sweep", recipe, machine)
+    evaluated.add_argument(
+        "--sweep", action="append", default=[], metavar="A.B=V1,V2", help="compare values of a key of the recipe"
+    )
     applied = add("apply", "a trained run on new data: its encoder, heads and ranking, and a page", machine)
     applied.add_argument("run", type=Path, metavar="RUN", help="the folder of a finished run")
     applied.add_argument("catalog", type=Path, metavar="CATALOG", help="a folder of images, a table, or a recipe")
@@ -211,12 +218,38 @@ def _run(options: argparse.Namespace) -> int:
             print(found.text())
         return DONE
 
+    return _steps(options, recipe)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from pipelines.evaluate import evaluate, full_recipe
+
+    if not options.sweep:
+        return _steps(options, full_recipe(options.recipe, options.set))
+    from pipelines.sweeps import parse_sweep, variants
+
+    compared = variants(options.recipe, options.set, [parse_sweep(text) for text in options.sweep], options.out)
+    found = evaluate(compared, options.out, options.workers, options.device, _progress(options), options.force)
+    if options.json:
+        page = None if found.page is None else str(found.page)
+        steps, failures = dict(found.steps), dict(found.failures)
+        _print_json({"evaluation": str(options.out), "variants": steps, "failures": failures, "result": page})
+    elif found.page is not None:
+        print(found.page)
+    if not found.failures:
+        return DONE
+    _say(f"domainssl: error: {found.failed()}")
+    return FAILED
+
+
+def _steps(options: argparse.Namespace, recipe: "Recipe") -> int:
+    """Does the steps that the command means, and prints where their result is."""
     from pipelines.run_folder import RunFolder
     from pipelines.steps import STEPS, Context, run_steps
 
-    run = RunFolder.open(options.out, create=options.command in ("run", "prepare"))
+    run = RunFolder.open(options.out, create=options.command in ("run", "evaluate", "prepare"))
     context = Context(recipe, run, options.workers, options.device, _progress(options))
-    names = tuple(STEPS) if options.command == "run" else (options.command,)
+    names = (options.command,) if options.command in STEPS else tuple(STEPS)
     outcome = run_steps(context, names, options.force)
     result = run.report if "report" in names else run.folder
     if options.json:
@@ -230,6 +263,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "demo": _demo,
     "recipe": _recipe,
     "inspect": _inspect,
+    "evaluate": _evaluate,
     "apply": _apply,
     "run": _run,
     **dict.fromkeys(STEP_HELP, _run),
