@@ -109,15 +109,16 @@ def equal_sentence(row: Row, unit: str = "labels per class") -> str:
 
 
 def _how_to_read(rows: Sequence[Row]) -> str:
+    named = any(row.get("primary") for row in rows)
     if any(is_number(row.get("p")) or is_number(row.get("p_holm")) for row in rows):
         family = (
-            "P-values of the confirmatory differences are corrected by Holm's method, and such a difference counts as "
-            "clear where its interval excludes zero and its p is below 0.05; every difference without a p-value is "
-            "exploratory."
+            f"P-values of the {'other ' if named else ''}confirmatory differences are corrected by Holm's method; a "
+            "difference with a p-value counts as clear where its interval excludes zero and p is below 0.05; every "
+            "difference without one is exploratory."
         )
     else:
         family = "All differences are exploratory: none has a p-value."
-    primary = "One difference is the primary endpoint of the run. " if any(row.get("primary") for row in rows) else ""
+    primary = "One difference is the primary endpoint of the run. " if named else ""
     return (
         '<p class="soft how">How to read: a draw is one random choice of labels from the training half, the same for '
         "every start; a value is the mean over draws, measured on the same test objects. Its 95&nbsp;% interval covers "
@@ -505,7 +506,7 @@ def _interval_words(row: Row, digits: int) -> str:
 
 def _p(name: str, p: float) -> str:
     return (
-        f"{name} &lt;&nbsp;0.001"
+        f"{name}&nbsp;&lt;&nbsp;0.001"
         if p < 0.001
         else f"{name}&nbsp;=&nbsp;{p:.3f}"
         if p < 0.0995
