@@ -11,8 +11,10 @@ from domainssl.heads.head import FittedHead, TrainingHalf
 from domainssl.heads.labels import class_indices, in_row_order, standardised_rows, vote_shares
 from domainssl.heads.prototype import directions
 
+# On ImageNet features of galaxies and radiographs at 5 to 100 labels a class, 20 neighbours score between 0.005
+# macro AUROC below and 0.013 above 10, and a temperature of 0.2 up to 0.02 above 0.1.
 NEIGHBOURS = 20
-TEMPERATURE = 0.1
+TEMPERATURE = 0.2
 # How much the similarity-weighted mean over all labelled rows counts beside that of the k nearest: a class that is not
 # among them would have share 0, and AUROC ties among all such rows. Real values and votes need none.
 SMOOTHING = 0.05

@@ -14,8 +14,11 @@ from domainssl.heads.labels import class_indices, in_row_order
 from domainssl.neighbours import nearest
 
 NEIGHBOURS = 10
-TEMPERATURE = 0.1  # of the weights exp((cosine - 1) / temperature)
-ALPHA = 0.9
+# On ImageNet features of galaxies (5 to 50 labels a class) and radiographs (5 to 100), alpha 0.7 stays within 0.003 of
+# the better of 0.5 and 0.9 in macro AUROC, which differ in sign by up to 0.01; 0.99 loses up to 0.03. On radiographs a
+# temperature of 0.2 gains up to 0.013 over 0.1; on both, 0.05 loses more.
+ALPHA = 0.7
+TEMPERATURE = 0.2  # of the weights exp((cosine - 1) / temperature)
 
 _graphs: dict[int, csr_array] = {}  # by the id of the TrainingHalf; an entry goes when its half does
 

@@ -10,7 +10,9 @@ from domainssl.heads.affine import softmax, standardised_parts
 from domainssl.heads.head import FittedHead, TrainingHalf
 from domainssl.heads.labels import class_indices, in_row_order, standardised_rows
 
-TEMPERATURE = 0.1
+# On ImageNet features of galaxies and radiographs at 5 to 100 labels a class, 0.2 has a lower log loss than 0.1 and
+# 0.05 and, with more than two classes, the highest macro AUROC of the three.
+TEMPERATURE = 0.2
 
 
 @final
