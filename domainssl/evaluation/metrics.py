@@ -138,7 +138,9 @@ def _ranked(
 def _sums(
     rows: Int64[np.ndarray, " m"], group: Int64[np.ndarray, " m"], n_groups: int, weights: Float64[np.ndarray, "n r"]
 ) -> Float64[np.ndarray, "g r"]:
-    """Sums of the weights of the rows of each group; `group` rises. A sparse product: it copies no row of weights."""
+    """Sums of the weights of the rows of each group; `group` rises. The sparse product makes no copy of all weights."""
+    if np.array_equal(group, np.arange(n_groups)):
+        return np.asarray(weights[rows])
     starts = np.searchsorted(group, np.arange(n_groups + 1))
     return np.asarray(csr_array((np.ones(len(rows)), rows, starts), shape=(n_groups, len(weights))) @ weights)
 
