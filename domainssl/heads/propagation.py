@@ -15,8 +15,8 @@ from domainssl.neighbours import nearest
 
 NEIGHBOURS = 10
 # On ImageNet features of galaxies (5 to 50 labels a class) and radiographs (5 to 100), alpha 0.7 stays within 0.003 of
-# the better of 0.5 and 0.9 in macro AUROC, which differ in sign by up to 0.01; 0.99 loses up to 0.03. On radiographs a
-# temperature of 0.2 gains up to 0.013 over 0.1; on both, 0.05 loses more.
+# the better of 0.5 and 0.9 in macro AUROC (all at temperature 0.1); 0.99 loses up to 0.03. On radiographs alone, a
+# temperature of 0.2 gains up to 0.013 over 0.1.
 ALPHA = 0.7
 TEMPERATURE = 0.2  # of the weights exp((cosine - 1) / temperature)
 
@@ -60,7 +60,7 @@ def fit_propagation(
     """Spreads labels over the graph that joins every row with its 10 nearest ones, in either direction.
 
     A row that no label reaches gets the shares of the labelled rows. Search is exact: its time grows with the square
-    of the half, a minute or so for 20,000 rows. The graph is built once a TrainingHalf.
+    of the half. The graph is built once a TrainingHalf.
     Raises ValueError for fewer than two classes and for labels out of range.
     """
     rows, y = in_row_order(rows, y)
