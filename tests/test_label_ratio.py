@@ -20,7 +20,7 @@ CURVES = arrays(np.float64, (2, 6), elements=st.floats(0, 1, width=32))
 INF = float("inf")
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(CURVES)
 def test_isotonic_regression_equals_scikit_learn(curves):
     fit = IsotonicRegression().fit_transform
@@ -84,13 +84,13 @@ def test_where_the_reference_is_flat_the_smallest_number_counts():
 STEEP = arrays(np.float64, 6, elements=st.floats(0.01, 1)).map(np.cumsum)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(STEEP)
 def test_equal_rising_curves_need_equal_labels(curve):
     np.testing.assert_allclose(equal_labels(curve, curve, SIZES, "higher"), SIZES, rtol=1e-9)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(STEEP, arrays(np.float64, 6, elements=st.floats(0, 1)))
 def test_the_reference_needs_more_labels_to_equal_a_better_curve_and_fewer_to_equal_a_worse(curve, by):
     sizes = np.array(SIZES)
@@ -99,7 +99,7 @@ def test_the_reference_needs_more_labels_to_equal_a_better_curve_and_fewer_to_eq
     assert (equal_labels(curve, curve - by, SIZES, "lower") == -INF).sum() >= (by > 1).sum()
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(CURVES, st.sampled_from(["higher", "lower"]))
 def test_answers_lie_within_the_sizes_and_never_fall(curves, better):
     got = equal_labels(curves[0], curves[1], SIZES, better)
@@ -110,7 +110,7 @@ def test_answers_lie_within_the_sizes_and_never_fall(curves, better):
     np.testing.assert_array_equal(equal_labels(4 * curves[0], 4 * curves[1], SIZES, better), got)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(arrays(np.float64, (2, 4, 6), elements=st.floats(0, 1, width=32)))
 def test_many_resamples_at_once_are_one_after_another(curves):
     together = equal_labels(curves[0], curves[1], SIZES, "higher")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import sem, ttest_1samp
 
@@ -32,6 +32,7 @@ def test_undefined_resamples_are_left_out():
     assert np.isnan(bootstrap_p(np.ones(5), n_groups=1))
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.floats(-4, 4), st.integers(5, 400) | st.none())
 def test_p_is_below_5_percent_exactly_where_the_interval_leaves_out_zero(shift, n_groups):
     values = np.random.default_rng(0).normal(shift, 1, 9_999)
@@ -71,6 +72,7 @@ def test_nan_passes_and_is_no_test():
     np.testing.assert_allclose(holm([np.nan, 0.01, np.nan, 0.04]), [np.nan, 0.02, np.nan, 0.04])
 
 
+@settings(deadline=None, max_examples=50)
 @given(P_VALUES, st.randoms(use_true_random=False))
 def test_holm_properties(values, random):
     p = np.array(values, dtype=np.float64)

@@ -1,6 +1,18 @@
 """Bootstrap over groups: whole patients, tiles or sky groups are drawn, since rows of one group are no fresh evidence.
 
-Plain percentile intervals are too narrow where groups are few, and are expanded here by the number of groups.
+Plain percentile intervals are too narrow where groups are few; give the number of groups of the rarer answer and they
+are expanded. How often nominal 95 % intervals of an AUROC held the truth, in simulation (tests/test_intervals.py; 40 %
+positive groups of 1 to 4 correlated rows, AUROC 0.76 unless said otherwise; 500 to 2000 experiments, 400 for 20 draws):
+
+    groups                               plain    expanded
+    30                                   91.4 %   94.6 %
+    100                                  93.9 %   95.3 %
+    300                                  95.8 %   96.4 %
+    100, labels by row                   93.5 %   94.2 %
+    100, 15 % positive                   92.1 %   94.7 %
+    100, AUROC 0.96                      89.2 %   90.2 %   the truth lies below: few pairs are out of order
+    100 and 5 (20) draws, that move the AUROC by 0.06      94.4 % (95.5 %)
+    100 and 5 (20) draws, that move the AUROC by 0.11      91.7 % (94.8 %)
 """
 
 from dataclasses import dataclass
