@@ -229,7 +229,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     from pipelines.sweeps import parse_sweep, variants
 
     compared = variants(options.recipe, options.set, [parse_sweep(text) for text in options.sweep], options.out)
-    found = evaluate(compared, options.out, options.workers, options.device, _progress(options), options.force)
+    shown = traceback.print_exception if options.debug else lambda error: None
+    found = evaluate(compared, options.out, options.workers, options.device, _progress(options), options.force, shown)
     if options.json:
         page = None if found.page is None else str(found.page)
         steps, failures = dict(found.steps), dict(found.failures)

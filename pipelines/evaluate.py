@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -59,11 +59,13 @@ def evaluate(
     device: str,
     progress: Progress,
     force: bool = False,
+    on_error: Callable[[Exception], None] = lambda error: None,
 ) -> Evaluation:
     """Prepares the images once, trains and scores every variant, and writes evaluation.csv, .svg and .html to `out`.
 
     Each variant is a run's folder below `out`/variants, whose store is a link to the shared one; what is done there
     under the same recipe is not done again. A variant that fails does not stop the others. `force` does all again.
+    `on_error` is told of each failure, while where it happened is still known.
     Raises NotARunError where `out` holds something else, RecipeError for encoders that timm does not know, both before
     anything is done.
     """
@@ -89,10 +91,9 @@ def evaluate(
                     _share_precision(variant, variants, out)
                 context = Context(variant.recipe, run, workers, device, progress)
                 steps[variant.name] = run_steps(context, STEPS[1:], force)
-            except StepError as error:
-                failures[variant.name] = str(error)
-            except (ValueError, OSError) as error:
-                failures[variant.name] = describe(error)
+            except (StepError, ValueError, OSError) as error:
+                failures[variant.name] = str(error) if isinstance(error, StepError) else describe(error)
+                on_error(error)
             if variant.name in failures:
                 progress.note(f"variant {variant.name} failed: {failures[variant.name]}")
         done = [variant for variant in variants if variant.name in steps]

@@ -292,6 +292,9 @@ def test_a_variant_that_fails_does_not_stop_the_others(
     assert f"No results, since a step failed: {', '.join(failing)}." in html
     assert ("temperature=0.3", "classify") in calls
 
+    assert main(swept(recipe, "pretrain.temperature=0.1,0.2,0.3", more=("--debug",))) == 1
+    assert capsys.readouterr().err.count("StepError: embed: the loss is not finite") == len(failing)
+
     calls.clear()
     monkeypatch.setitem(STEPS, "embed", sound)
     assert main(swept(recipe, "pretrain.temperature=0.1,0.2,0.3")) == 0
