@@ -24,6 +24,7 @@ USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
     "file": ("file", "filename", "file_name", "file_loc", "file_path", "filepath", "path", "image", "image_path"),
     "group": ("group", "group_id", "patient", "patient_id", "patientid", "subject_id"),
     "issuer": ("issuer", "issuer_of_patient_id", "issuerofpatientid"),
+    "study": ("study", "study_id", "studyid", "study_uid", "study_instance_uid", "studyinstanceuid"),
     "split": ("split",),
     "ra": ("ra", "ra_deg", "radeg", "raj2000", "ra_j2000", "ra_icrs"),
     "dec": ("dec", "dec_deg", "decdeg", "dej2000", "dec_j2000", "de_icrs", "decl"),
@@ -35,14 +36,15 @@ SPLITS: Mapping[str, str] = {
     **dict.fromkeys(("test", "testing"), "test"),
     "": "",
 }
-CANONICAL = ("object_id", "paths", "group", "issuer", "split", "ra", "dec", "redshift", "catalog")
+CANONICAL = ("object_id", "paths", "group", "issuer", "study", "split", "ra", "dec", "redshift", "catalog")
 
 
 @dataclass(frozen=True)
 class Columns:
     """Which columns of a table hold what; None: looked for under the usual names.
 
-    `issuer` says who gave the group its id (the hospital of a patient's number), where several may give the same.
+    `issuer` says who gave the group its id (the hospital of a patient's number), where several may give the same;
+    `study` which images were taken together.
     `file` is one column, or a column per band. `psf_fwhm_px` is one column for all bands, or a pattern with "{band}".
     """
 
@@ -50,6 +52,7 @@ class Columns:
     file: str | Mapping[str, str] | None = None
     group: str | None = None
     issuer: str | None = None
+    study: str | None = None
     split: str | None = None
     ra: str | None = None
     dec: str | None = None
@@ -79,7 +82,7 @@ def read_catalog(source: CatalogSource, label_columns: tuple[str, ...]) -> pd.Da
     """One row an object, in the table's order.
 
     Columns: object_id (str, unique), paths (tuple of absolute paths: one, or one a band; () where the table names
-    none), group and issuer (str, None where unknown), split ("train", "test" or ""; validation counts as train), ra
+    none), group, issuer and study (str, None where unknown), split ("train", "test" or ""; validation counts as train), ra
     and dec (float64, degrees), redshift (float64, NaN also below -1), catalog (its name), each label that the table has
     (str, None where missing), `ebv` and `psf_fwhm_px:BAND` (float32) where the table has them. NaN is unknown. The
     table's other columns follow as they are, except those of the same names and those whose cells are arrays. Whether
@@ -161,6 +164,7 @@ class _Canonical:
             "paths": pd.Series(self.paths(ids), dtype=object),
             "group": pd.Series(self.optional("group"), dtype=object),
             "issuer": pd.Series(self.optional("issuer"), dtype=object),
+            "study": pd.Series(self.optional("study"), dtype=object),
             "split": pd.Series(self.splits(), dtype=object),
             "ra": self.degrees("ra", 0, 360),
             "dec": self.degrees("dec", -90, 90),
@@ -393,7 +397,7 @@ def _text_columns(source: CatalogSource, labels: tuple[str, ...]) -> Callable[[S
 
     def choose(columns: Sequence[str]) -> set[str]:
         chosen = {
-            getattr(source.columns, key) or usual_column(key, columns) for key in ("id", "group", "issuer", "split")
+            getattr(source.columns, key) or usual_column(key, columns) for key in ("id", "group", "issuer", "study", "split")
         }
         file = source.columns.file or usual_column("file", columns)
         chosen |= set(file.values()) if isinstance(file, Mapping) else {file}

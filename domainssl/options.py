@@ -1,7 +1,20 @@
 """The options of every step, as a recipe gives them. Frozen; imports no torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+
+# The heads of every kind of label, the first one being the one that predicts; see domainssl/evaluation/task.py.
+HEADS: Mapping[str, tuple[str, ...]] = {
+    "classes": ("linear", "prototype", "knn", "lda", "propagation"),
+    "yes_no": ("linear", "prototype", "knn", "lda", "propagation"),
+    "multilabel": ("linear", "knn"),
+    "ordered": ("ordinal", "knn"),
+    "real": ("ridge", "knn"),
+    "votes": ("linear", "knn"),
+}
+STARTS = ("random", "imagenet", "scratch", "continued")
 
 
 @dataclass(frozen=True)
@@ -29,14 +42,18 @@ class PretrainOptions:
     projector undo what ImageNet taught; then both for `epochs`, cosine schedules counted in steps.
     `frozen_batchnorm` keeps the encoder's batch-norm statistics and uses them as at inference.
     `temperature` is SimCLR's; `teacher_momentum` is where BYOL's teacher begins, to end at 1.
+    `epochs`, `batch_size` and `projector_epochs` None: what `domainssl.schedule` gives for this number of images.
+    `without` names views that are left out, to see which one matters. `guard`: how harm is noticed and the best of
+    start and checkpoints chosen: on labels of the training half ("labels", where there are none label-free), without
+    them ("label_free"), or not ("off": the last epoch is exported).
     """
 
     method: Literal["simclr", "byol"] = "simclr"
-    epochs: int = 10
-    batch_size: int = 128
+    epochs: int | None = None
+    batch_size: int | None = None
     temperature: float = 0.2
     teacher_momentum: float = 0.99
-    projector_epochs: int = 5
+    projector_epochs: int | None = None
     encoder_rate: float = 0.003
     projector_rate: float = 0.03
     momentum: float = 0.9
@@ -45,15 +62,39 @@ class PretrainOptions:
     projector_width: int = 512
     projection_dim: int = 128
     checkpoint_minutes: float = 2.0
+    without: tuple[str, ...] = ()
+    guard: Literal["labels", "label_free", "off"] = "labels"
 
 
 @dataclass(frozen=True)
 class ClassifyOptions:
-    """Few-label evaluation: `draws` random label sets for each number of labels per class."""
+    """Few-label evaluation: `draws` random label sets for each number of labels per class.
+
+    `starts`: "random", "imagenet", "scratch" (self-supervised from random weights), "continued", or names of [start].
+    `heads`: empty for all that a kind of label has, the first of them being the one that predicts; `fine_tuning` draws
+    of fine-tuning beside them, since it is dear. Heads are compared on the last layer's features, and `features` by
+    the first head; `cross` compares every head on every kind of features.
+    `draw`: balanced by class, or at natural prevalence. `unit`: what is scored, an image, a study or a patient (the
+    group), whose images' scores are joined by `aggregate`. `specificity` is where sensitivity is measured.
+    `primary_labels`: the number of labels of the primary endpoint; None: 20, or the next below that is measured.
+    `metadata`: columns of the catalog on which a baseline without any image is built. `unlabelled`: how many further
+    objects of the training half label propagation may see.
+    """
 
     labels_per_class: tuple[int, ...] = (5, 10, 20, 25, 50, 100)
-    draws: int = 5
-    starts: tuple[Literal["random", "imagenet", "continued"], ...] = ("random", "imagenet", "continued")
+    draws: int = 20
+    draw: tuple[Literal["balanced", "natural"], ...] = ("balanced",)
+    starts: tuple[str, ...] = ("random", "imagenet", "continued")
+    features: tuple[Literal["last", "stages", "symmetry"], ...] = ("last",)
+    heads: tuple[str, ...] = ()
+    cross: bool = False
+    fine_tuning: int = 0
+    unit: Literal["image", "study", "patient"] = "image"
+    aggregate: Literal["mean", "max"] = "mean"
+    specificity: float = 0.9
+    primary_labels: int | None = None
+    metadata: tuple[str, ...] = ()
+    unlabelled: int = 2000
     resamples: int = 1000
     transductive: bool = False
 

@@ -20,6 +20,7 @@ from domainssl.collapse import alignment, diagnose, rankme, spread, uniformity
 from domainssl.methods.method import Method
 from domainssl.options import PretrainOptions
 from domainssl.precision import Precision
+from domainssl.schedule import scheduled
 from domainssl.store import Batch, Store
 from domainssl.views.operation import Policy, apply_policy
 
@@ -49,14 +50,14 @@ def pretrain(
     images_per_second and warning (None when healthy).
     Raises ValueError for fewer than 2 images, and when the loss is no longer finite.
     """
-    if len(rows) < 2:
-        raise ValueError(f"pretraining needs at least 2 images, got {len(rows)}; add images or use the start as it is")
+    options = scheduled(options, len(rows))
+    assert options.batch_size is not None
+    assert options.projector_epochs is not None
+    assert options.epochs is not None
     batch_size = min(options.batch_size, len(rows))
     steps_an_epoch = len(rows) // batch_size
-    head_steps, total = (
-        options.projector_epochs * steps_an_epoch,
-        (options.projector_epochs + options.epochs) * steps_an_epoch,
-    )
+    head_steps = options.projector_epochs * steps_an_epoch
+    total = head_steps + options.epochs * steps_an_epoch
 
     method.to(device)
     precision.arrange(method)

@@ -8,7 +8,7 @@ import pandas as pd
 from catalogs.table_files import TABLE_SUFFIXES
 from domainssl.embedding import read_parts
 from domainssl.encoders import load_encoder
-from domainssl.heads.linear import LinearHead
+from domainssl.heads.files import load_head
 from domainssl.shards import read_layout
 from pipelines import embed, prepare, rank, report
 from pipelines.atomic import atomic_write, write_json
@@ -81,6 +81,8 @@ def applied_recipe(trained: RunFolder, recipe: Recipe, catalog: Path, images: Pa
     fields |= {
         "catalog": [{**entry, "use": ["rank"]} for entry in entries],
         "labels": {},
+        "start": {},
+        "classify": {**fields["classify"], "starts": ["imagenet"], "heads": [], "unit": "image"},
         "encoder": {**fields["encoder"], "weights": str(trained.encoder.resolve())},
         "pretrain": {**fields["pretrain"], "epochs": 0},
     }
@@ -142,8 +144,8 @@ def _classify(context: Context, trained: RunFolder, labels: tuple[str, ...]) -> 
     ids, embedded, model = read_parts(context.run.embeddings)
     predictions = pd.DataFrame({"object_id": ids})
     for label in labels:
-        head = LinearHead.load(trained.heads / f"{safe_name(label)}.safetensors", features_id=model)
-        predictions = predictions.assign(**predicted(label, head, embedded))
+        head, outputs, kind, _ = load_head(trained.heads / f"{safe_name(label)}.safetensors", features_id=model)
+        predictions = predictions.assign(**predicted(label, kind, outputs, head, embedded))
     with atomic_write(context.run.predictions) as part:
         predictions.to_parquet(part, index=False)
     write_json(context.run.metrics, [])

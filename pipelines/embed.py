@@ -1,4 +1,4 @@
-"""Embeddings of every object by the run's encoder, and of the labelled ones by the starts it is compared to."""
+"""Embeddings of every object by the run's encoder, and of the evaluated ones by every start and kind of features."""
 
 from pathlib import Path
 
@@ -6,31 +6,48 @@ import numpy as np
 from jaxtyping import Int64
 
 from domainssl.embedding import embed, write_part
+from domainssl.features import Features, Symmetry
 from domainssl.encoders import TimmEncoder, load_encoder, weights_hash
 from pipelines.atomic import remove_stale
 from pipelines.objects import Objects
-from pipelines.starts import start_encoder, timed_precision
+from pipelines.recipe import Recipe
+from pipelines.domains import DOMAINS
+from pipelines.starts import compared_encoder, start_encoder, timed_precision
 from pipelines.steps import Context, StepResult
-
-WEIGHTS = {"random": "none", "imagenet": "imagenet"}
 
 
 def run(context: Context) -> StepResult:
-    """Write embeddings/part-*.parquet, one a shard, and starts/NAME/part-*.parquet; parts already there are kept."""
+    """Write embeddings/part-*.parquet, one a shard, and starts/NAME/FEATURES/part-*.parquet; parts there are kept."""
     recipe, folder = context.recipe, context.run
     objects = Objects(context)
-    trained = recipe.pretrain.epochs > 0
-    encoder = load_encoder(folder.encoder) if trained else start_encoder(context, objects, recipe.encoder.weights)
+    encoder = (
+        load_encoder(folder.encoder) if recipe.pretrains else start_encoder(context, objects, recipe.encoder.weights)
+    )
     result = embed_all(context, objects, encoder)
     outputs = list(result.outputs)
-    labelled = objects.labelled_rows(tuple(recipe.labels))
-    if len(labelled):
-        for start in recipe.classify.starts:
-            if start in WEIGHTS:
-                compared = start_encoder(context, objects, WEIGHTS[start])
-                _embed(context, objects, compared, labelled, folder.starts / start, f"embed from {start}")
+    rows = objects.evaluated_rows()
+    if len(rows):
+        folder.starts.mkdir(exist_ok=True)
+        for start in compared_starts(recipe):
+            kinds = [kind for kind in recipe.classify.features if (start, kind) != ("continued", "last")]
+            compared = compared_encoder(context, objects, start) if kinds else None
+            for kind in kinds:
+                assert compared is not None
+                what = f"embed from {start}" + ("" if kind == "last" else f", {kind}")
+                _embed(context, objects, compared, rows, folder.starts / start / kind, what, kind)
         outputs.append(folder.starts)
     return StepResult(tuple(outputs), result.facts)
+
+
+def compared_starts(recipe: Recipe) -> tuple[str, ...]:
+    """The starts that this recipe compares: without pretraining there is nothing self-supervised."""
+    trained = ("scratch", "continued")
+    return tuple(start for start in recipe.classify.starts if recipe.pretrains or start not in trained)
+
+
+def symmetry(recipe: Recipe) -> Symmetry:
+    """The domain's symmetry; none where a label tells left from right."""
+    return "none" if recipe.sided else DOMAINS[recipe.domain].symmetry
 
 
 def embed_all(context: Context, objects: Objects, encoder: TimmEncoder) -> StepResult:
@@ -45,7 +62,13 @@ def embed_all(context: Context, objects: Objects, encoder: TimmEncoder) -> StepR
 
 
 def _embed(
-    context: Context, objects: Objects, encoder: TimmEncoder, rows: Int64[np.ndarray, " n"], folder: Path, what: str
+    context: Context,
+    objects: Objects,
+    encoder: TimmEncoder,
+    rows: Int64[np.ndarray, " n"],
+    folder: Path,
+    what: str,
+    kind: Features = "last",
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     remove_stale(folder)
@@ -60,7 +83,14 @@ def _embed(
                 counter.advance(len(chosen))
                 continue
             features = embed(
-                encoder, objects.store, chosen, precision=precision, device=context.device, on_batch=counter.advance
+                encoder,
+                objects.store,
+                chosen,
+                precision=precision,
+                device=context.device,
+                on_batch=counter.advance,
+                features=kind,
+                symmetry=symmetry(context.recipe),
             )
             ids = frame["object_id"].iloc[chosen].tolist()
             ra, dec = frame["ra"].to_numpy(float)[chosen], frame["dec"].to_numpy(float)[chosen]

@@ -66,7 +66,7 @@ def count_rows(entry: CatalogEntry, recipe: Recipe) -> int:
 
     try:
         with guarded(DOMAINS[recipe.domain].private):
-            return len(read_catalog(source(entry, recipe.domain), tuple(recipe.labels)))
+            return len(read_catalog(source(entry, recipe.domain), recipe.label_columns))
     except (OSError, ValueError) as error:
         raise StepError("prepare", describe(error)) from error
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from pipelines.domains import DOMAINS
 from pipelines.objects import Objects
+from reports.metric_rows import metric_name
 
 
 def notices(objects: Objects, domain: str, transductive: bool) -> list[str]:
@@ -28,10 +29,9 @@ def findings(
 ) -> list[str]:
     """One sentence each on what pretraining changed, whether it collapsed, and what leads the ranking."""
     said = []
-    for row in metrics:
-        if row.get("difference_to") == "imagenet" and row["start"] == "continued" and row["metric"] == "macro_auroc":
-            said.append(difference_sentence(row))
-    said = said[:1] + said[-1:] if len(said) > 2 else said  # the fewest and the most labels
+    for label in dict.fromkeys(row["label"] for row in metrics):
+        own = [difference_sentence(row) for row in leading_differences(metrics, label)]
+        said += own[:1] + own[-1:] if len(own) > 2 else own  # the fewest and the most labels
     warnings = [record for record in training if record.get("warning")]
     if warnings:
         said.append(f"Pretraining, epoch {warnings[-1]['epoch']}: {warnings[-1]['warning']}")
@@ -58,16 +58,36 @@ def trouble_sentence(anomalies: pd.DataFrame, upright: bool) -> str:
     return f"{count:,} of {len(anomalies):,} ranked images are in input trouble ({named}); they are shown apart."
 
 
+def leading_differences(metrics: list[dict[str, Any]], label: str) -> list[dict[str, Any]]:
+    """Continued minus ImageNet in a label's primary metric, by its first head on the last features, fewest labels first."""
+    found = [
+        row
+        for row in metrics
+        if row["label"] == label
+        and (row["start"], row.get("difference_to"), row["features"], row["draw"])
+        == ("continued", "imagenet", "last", "balanced")
+        and row["head"] == row["difference_to_head"]
+        and "class" not in row
+        and row["metric"] != "equal_labels"
+    ]
+    return [row for row in found if (row["metric"], row["head"]) == (found[0]["metric"], found[0]["head"])]
+
+
 def difference_sentence(row: dict[str, Any]) -> str:
     """A paired difference to ImageNet in words that claim no more than its interval."""
     value, low, high = row["value"], row["low"], row["high"]
     where = f"{row['label']}, {row['labels_per_class']} labels per class"
-    if value is None or low is None or high is None:
+    if value is None:
         return f"{where}: the difference between continued pretraining and ImageNet alone is not estimable."
-    interval = f"macro AUROC {value:+.3f} (95 % interval {low:+.3f} to {high:+.3f})"
-    if low > 0:
+    if low is None or high is None:
+        return f"{where}: {metric_name(row['metric'])} {value:+.3f} beside ImageNet alone, without an interval."
+    interval = f"{metric_name(row['metric'])} {value:+.3f} (95 % interval {low:+.3f} to {high:+.3f})"
+    if value == low == high == 0:
+        return f"{where}: ImageNet's encoder was kept, so nothing differs."
+    better, worse = (low > 0, high < 0) if row["better"] == "higher" else (high < 0, low > 0)
+    if better:
         return f"{where}: continued pretraining is better than ImageNet alone, {interval}."
-    if high < 0:
+    if worse:
         return f"{where}: continued pretraining is worse than ImageNet alone, {interval}."
     return f"{where}: no clear difference between continued pretraining and ImageNet alone, {interval}."
 

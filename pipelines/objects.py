@@ -8,6 +8,7 @@ from jaxtyping import Bool, Int64
 
 from domainssl.store import Store
 from pipelines.steps import Context
+from pipelines.targets import Targets, targets
 
 
 @final
@@ -19,6 +20,7 @@ class Objects:
         catalog = pd.read_parquet(context.run.catalog).set_index("object_id", drop=False)
         self.frame = catalog.loc[self.store.object_ids].reset_index(drop=True)
         self._uses = {entry.name: entry.use for entry in context.recipe.catalog}
+        self._recipe = context.recipe
         self._labelled = bool(context.recipe.labels)
         self._transductive = context.recipe.classify.transductive
 
@@ -49,9 +51,20 @@ class Objects:
             seen |= (self.frame["split"] != "test").to_numpy(bool)
         return np.flatnonzero(seen & self.used_for("pretrain"))
 
-    def labelled_rows(self, labels: tuple[str, ...]) -> Int64[np.ndarray, " n"]:
-        """Rows of the catalogs to classify that have a value in at least one label column."""
-        if not labels:
+    def targets(self, label: str) -> Targets:
+        """The targets of one label, unknown for objects of catalogs that are not to be classified."""
+        usable = self.used_for("classify")
+        entry = self._recipe.labels[label]
+        columns = list(entry.columns or (label,))
+        known = self.frame[columns].where(np.repeat(usable[:, None], len(columns), axis=1), None)
+        return targets(known, label, entry)
+
+    def evaluated_rows(self) -> Int64[np.ndarray, " n"]:
+        """Rows of the catalogs to classify that have a label, and some others of the training half, so that a graph of
+        neighbours has more than them; none without labels."""
+        columns = list(self._recipe.label_columns)
+        if not columns:
             return np.empty(0, np.int64)
-        known = self.frame[list(labels)].notna().any(axis=1).to_numpy(bool)
-        return np.flatnonzero(known & self.used_for("classify"))
+        known = self.frame[columns].notna().any(axis=1).to_numpy(bool) & self.used_for("classify")
+        others = np.random.default_rng([self._recipe.seed, 80]).permutation(np.flatnonzero(self.train & ~known))
+        return np.union1d(np.flatnonzero(known), others[: self._recipe.classify.unlabelled])

@@ -19,6 +19,7 @@ from pipelines.privacy import PublicError, guarded, hide, pseudonyms, write_sour
 from pipelines.reading_jobs import Identities, Rows, ShardJob, ask, probe, write
 from pipelines.recipe import CatalogEntry, Recipe
 from pipelines.steps import Context, StepResult
+from pipelines.targets import targets
 
 CHUNK = 256  # files of which a reading process asks the headers at once
 
@@ -61,7 +62,7 @@ def preparation(recipe: Recipe, radiometry: Radiometry) -> str:
 
 def _run(context: Context, like: Layout | None) -> StepResult:
     recipe, folder = context.recipe, context.run.store
-    labels = tuple(recipe.labels)
+    labels = recipe.label_columns
     frame = combine([read_catalog(source(entry, recipe.domain), labels) for entry in recipe.catalog], labels)
     _check_labels(recipe, frame)
     frame = _grouped(context, frame)
@@ -130,7 +131,7 @@ def _catalog(context: Context, frame: pd.DataFrame) -> pd.DataFrame:
     domain = DOMAINS[context.recipe.domain]
     if not domain.private:
         return frame.drop(columns=["paths", "issuer"])
-    hidden = hide(frame, pseudonyms(context.run), tuple(context.recipe.labels), domain.kept)
+    hidden = hide(frame, pseudonyms(context.run), context.recipe.label_columns, domain.kept)
     write_sources(context.run, frame, hidden["object_id"])
     return hidden
 
@@ -179,9 +180,9 @@ def _nothing(context: Context, refused: pd.DataFrame) -> PublicError:
 
 
 def _check_labels(recipe: Recipe, frame: pd.DataFrame) -> None:
-    for name in recipe.labels:
-        if frame[name].isna().all():
-            raise PublicError(f"labels.{name}: no row has a value in this column; name a column that holds labels")
+    """Labels that cannot be what the recipe says are refused before any image is read."""
+    for name, entry in recipe.labels.items():
+        targets(frame, name, entry)
 
 
 def _content(folder: Path, frame: pd.DataFrame, recipe: Recipe) -> str:

@@ -44,14 +44,18 @@ def pseudonyms(run: RunFolder) -> Pseudonyms:
 
 
 def hide(frame: pd.DataFrame, names: Pseudonyms, labels: tuple[str, ...], kept: Mapping[str, Kept]) -> pd.DataFrame:
-    """The catalog with pseudonyms for object_id and group, its labels, and what `kept` allows of its other columns."""
+    """The catalog with pseudonyms for object_id, group and study, its labels, and what `kept` allows of its other columns."""
     issuers = frame["issuer"].fillna("")
     ids = [names.of("img", str(name)) for name in frame["object_id"]]
     known = {pair: names.of("pat", *pair) for pair in set(zip(issuers, frame["group"], strict=True))}
     groups = [known[pair] for pair in zip(issuers, frame["group"], strict=True)]
+    studies = [
+        None if pd.isna(study) else names.of("stu", *person, study)
+        for *person, study in zip(issuers, frame["group"], frame["study"], strict=True)
+    ]
     columns = [name for name in frame.columns if name in SHOWN or name in labels]
     others = {str(name): _allowed(frame[name], kept[name], names) for name in kept if name in set(frame) - set(columns)}
-    return frame[columns].assign(object_id=ids, group=groups, **others)
+    return frame[columns].assign(object_id=ids, group=groups, study=pd.Series(studies, frame.index, object), **others)
 
 
 def _allowed(values: "pd.Series[Any]", kept: Kept, names: Pseudonyms) -> "pd.Series[Any]":
@@ -84,7 +88,11 @@ def hide_sources(recipe: dict[str, Any], names: Pseudonyms) -> dict[str, Any]:
     weights = recipe["encoder"]["weights"]
     if weights.endswith(".safetensors"):
         weights = names.of("source", weights) + ".safetensors"
-    return {**recipe, "catalog": catalogs, "encoder": {**recipe["encoder"], "weights": weights}}
+    starts = {
+        name: {**entry, "file": names.of("source", entry["file"]) + ".safetensors"}
+        for name, entry in recipe["start"].items()
+    }
+    return {**recipe, "catalog": catalogs, "start": starts, "encoder": {**recipe["encoder"], "weights": weights}}
 
 
 def write_sources(run: RunFolder, frame: pd.DataFrame, object_ids: "pd.Series[str]") -> None:

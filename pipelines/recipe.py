@@ -75,6 +75,7 @@ class Columns(TypedDict, total=False):
     file: str | dict[str, str]
     group: str
     issuer: str
+    study: str
     split: str
     ra: str
     dec: str
@@ -103,12 +104,33 @@ class CatalogEntry(BaseModel):
 
 
 class LabelEntry(BaseModel):
-    """What kind of answer a label column holds; `sided`: it tells left from right, so views are never mirrored."""
+    """What kind of answer a label holds; `sided`: it tells left from right, so views are never mirrored.
+
+    The label's name is its column, but for several findings a column each, and for counts of votes: `columns`. Several
+    findings in one cell stand between `separator`. `yes` is the word for yes where it is not a usual one; `order` names
+    ordered levels that are no numbers, from the lowest. `prevalence` is that of the population in mind, for PPV and
+    NPV (of yes, or by finding); `outlier` is the error beyond which a real value's prediction counts as an outlier.
+    """
 
     model_config = STRICT
 
-    kind: Literal["classes", "yes_no"]
+    kind: Literal["classes", "yes_no", "multilabel", "ordered", "real", "votes"]
     sided: bool = False
+    columns: tuple[str, ...] = ()
+    separator: str = "|"
+    yes: str | None = None
+    order: tuple[str, ...] = ()
+    prevalence: float | dict[str, float] | None = None
+    outlier: float | None = None
+
+
+class StartEntry(BaseModel):
+    """Another encoder to compare with: a .safetensors file of ours or in timm's format; `encoder` is timm's name."""
+
+    model_config = STRICT
+
+    file: AbsolutePath
+    encoder: str | None = None
 
 
 class Recipe(BaseModel):
@@ -120,6 +142,7 @@ class Recipe(BaseModel):
     seed: int = 0
     catalog: tuple[CatalogEntry, ...]
     labels: dict[str, LabelEntry] = {}
+    start: dict[str, StartEntry] = {}
     store: StoreOptions = StoreOptions()
     encoder: Annotated[EncoderOptions, AfterValidator(_absolute_weights)] = EncoderOptions()
     pretrain: PretrainOptions = PretrainOptions()
@@ -138,6 +161,17 @@ class Recipe(BaseModel):
     def sided(self) -> bool:
         """Whether a label tells left from right."""
         return any(label.sided for label in self.labels.values())
+
+    @property
+    def pretrains(self) -> bool:
+        """Whether the encoder is trained at all."""
+        return self.pretrain.epochs != 0
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns of the tables that hold labels."""
+        columns = [name for label, entry in self.labels.items() for name in entry.columns or (label,)]
+        return tuple(dict.fromkeys(columns))
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -160,6 +194,7 @@ KEYS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("catalog", "*"): tuple(CatalogEntry.model_fields),
     ("catalog", "*", "columns"): tuple(Columns.__annotations__),
     ("labels", "*"): tuple(LabelEntry.model_fields),
+    ("start", "*"): tuple(StartEntry.model_fields),
     **{(name,): tuple(field.name for field in dataclasses.fields(options)) for name, options in OPTIONS.items()},
 }
 
@@ -205,6 +240,9 @@ def check_paths(recipe: Recipe) -> None:
     weights = Path(recipe.encoder.weights)
     if weights.suffix == ".safetensors" and not weights.is_file():
         problems.append(("encoder.weights", "no file", weights))
+    problems += [
+        (f"start.{name}.file", "no file", entry.file) for name, entry in recipe.start.items() if not entry.file.is_file()
+    ]
     if problems:
         from pipelines.domains import DOMAINS  # here: a recipe without problems need not wait for the readers
 

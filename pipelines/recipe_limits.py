@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from domainssl.options import HEADS, STARTS
 from pipelines.recipe_messages import did_you_mean
 
 AT_LEAST: dict[str, int] = {
@@ -21,19 +22,33 @@ AT_LEAST: dict[str, int] = {
     "pretrain.projection_dim": 1,
     "pretrain.checkpoint_minutes": 0,
     "classify.draws": 1,
+    "classify.fine_tuning": 0,
+    "classify.primary_labels": 1,
+    "classify.unlabelled": 0,
     "classify.resamples": 1,
     "rank.neighbours": 1,
     "rank.trees": 1,
     "report.top": 0,
     "report.thumbnails": 0,
 }
-ABOVE: dict[str, int] = {"pretrain.temperature": 0, "pretrain.encoder_rate": 0, "pretrain.projector_rate": 0}
-BELOW: dict[str, int] = {"seed": 2**63, "pretrain.momentum": 1, "pretrain.teacher_momentum": 1}
+ABOVE: dict[str, int] = {
+    "pretrain.temperature": 0,
+    "pretrain.encoder_rate": 0,
+    "pretrain.projector_rate": 0,
+    "classify.specificity": 0,
+}
+BELOW: dict[str, int] = {
+    "seed": 2**63,
+    "pretrain.momentum": 1,
+    "pretrain.teacher_momentum": 1,
+    "classify.specificity": 1,
+}
 
 
 def find_problems(recipe: Mapping[str, Any]) -> list[str]:
     """What is wrong with a recipe (as plain mappings and lists) whose types are right: one line each, maybe none."""
     problems = _numbers(recipe) + _encoder(recipe["encoder"], recipe["store"]["size"]) + _lists(recipe)
+    problems += _labels(recipe["labels"]) + _classify(recipe)
     return problems + (_catalogs(recipe["catalog"]) + _uses(recipe) if recipe["catalog"] else [NO_CATALOG])
 
 
@@ -47,9 +62,10 @@ def _numbers(recipe: Mapping[str, Any]) -> list[str]:
             value = value[part]
         return value
 
-    low = [(key, bound, at(key)) for key, bound in AT_LEAST.items() if at(key) is not None and at(key) < bound]
-    zero = [(key, bound, at(key)) for key, bound in ABOVE.items() if at(key) <= bound]
-    high = [(key, bound, at(key)) for key, bound in BELOW.items() if at(key) >= bound]
+    given = {key: value for key in (*AT_LEAST, *ABOVE, *BELOW) if (value := at(key)) is not None}
+    low = [(key, bound, given[key]) for key, bound in AT_LEAST.items() if key in given and given[key] < bound]
+    zero = [(key, bound, given[key]) for key, bound in ABOVE.items() if key in given and given[key] <= bound]
+    high = [(key, bound, given[key]) for key, bound in BELOW.items() if key in given and given[key] >= bound]
     return [
         *(f"{key}: {value} is too small; give {bound} or more" for key, bound, value in low),
         *(f"{key}: {value} is too small; give more than {bound}" for key, bound, value in zero),
@@ -77,9 +93,56 @@ def _lists(recipe: Mapping[str, Any]) -> list[str]:
     counts = recipe["classify"]["labels_per_class"]
     if not counts or counts[0] < 1 or any(later <= earlier for earlier, later in pairwise(counts)):
         problems.append(f"classify.labels_per_class: {counts} is out of order; give numbers from 1 up, each larger")
-    for section, key in (("classify", "starts"), ("rank", "detectors")):
+    for section, key in (("classify", "starts"), ("classify", "features"), ("classify", "draw"), ("rank", "detectors")):
         if not _distinct(recipe[section][key]):
             problems.append(f"{section}.{key}: {recipe[section][key]} should name at least one, and none twice")
+    return problems
+
+
+def _labels(labels: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    problems = []
+    for name, entry in labels.items():
+        kind, columns, prevalence = entry["kind"], entry["columns"], entry["prevalence"]
+        if columns and kind not in ("multilabel", "votes"):
+            problems.append(f"labels.{name}.columns: a label of kind {kind!r} has one column, its name; leave it out")
+        if kind == "votes" and len(columns) < 2:
+            problems.append(f"labels.{name}.columns: votes need two columns or more; name one an answer")
+        for key, kinds in (("yes", ("yes_no",)), ("order", ("ordered",)), ("outlier", ("real",))):
+            if entry[key] and kind not in kinds:
+                problems.append(f"labels.{name}.{key}: is for kind {kinds[0]!r}, not {kind!r}; leave it out")
+        shares = [prevalence] if isinstance(prevalence, float) else list((prevalence or {}).values())
+        if shares and kind not in ("yes_no", "multilabel"):
+            problems.append(f"labels.{name}.prevalence: is for yes_no and multilabel, not {kind!r}; leave it out")
+        if any(not 0 < share < 1 for share in shares):
+            problems.append(f"labels.{name}.prevalence: {prevalence} is not between 0 and 1; give a share such as 0.05")
+    return problems
+
+
+def _classify(recipe: Mapping[str, Any]) -> list[str]:
+    classify, labels = recipe["classify"], recipe["labels"]
+    problems = []
+    known = (*STARTS, *recipe["start"])
+    problems += [
+        f"classify.starts: {name!r} is not known{did_you_mean(name, known) or '; give one of ' + ', '.join(known)}, "
+        "or describe it in a table [start.NAME]"
+        for name in classify["starts"]
+        if name not in known
+    ]
+    problems += [f"start.{name}: is a start by itself; take another name" for name in recipe["start"] if name in STARTS]
+    heads = {head for entry in labels.values() for head in HEADS[entry["kind"]]}
+    problems += [
+        f"classify.heads: {name!r} is no head of these labels{did_you_mean(name, heads) or ''}; "
+        f"there are {', '.join(sorted(heads))}"
+        for name in classify["heads"]
+        if labels and name not in heads
+    ]
+    if classify["features"][:1] != ["last"]:
+        problems.append(f"classify.features: {classify['features']} should begin with 'last', by which all are compared")
+    wanted, measured = classify["primary_labels"], classify["labels_per_class"]
+    if wanted is not None and wanted not in measured:
+        problems.append(f"classify.primary_labels: {wanted} is not in labels_per_class; give one of {measured}")
+    if classify["unit"] == "study" and not all(entry["columns"].get("study") for entry in recipe["catalog"]):
+        problems.append("classify.unit: 'study' needs columns.study in every catalog; name the column of study ids")
     return problems
 
 
@@ -115,7 +178,7 @@ def _uses(recipe: Mapping[str, Any]) -> list[str]:
     if recipe["labels"] and "classify" not in used:
         names = sorted(recipe["labels"])
         problems.append(f"labels: {names} are for no catalog; add 'classify' to the use of one, or take them out")
-    if recipe["pretrain"]["epochs"] > 0 and "pretrain" not in used:
+    if recipe["pretrain"]["epochs"] != 0 and "pretrain" not in used:
         problems.append("catalog: none has 'pretrain' in use; add it to one, or set pretrain.epochs = 0")
     return problems
 

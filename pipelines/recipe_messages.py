@@ -7,8 +7,6 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-LATER_KINDS = ("multilabel", "ordered", "real", "votes")
-
 EXPECTED = {
     "int_type": "is not a whole number",
     "int_parsing_size": "is not a whole number of a usual size",
@@ -24,7 +22,7 @@ EXAMPLES = {
     "catalog": "write a [[catalog]] with name, table, images and bands",
     "name": "give the catalog a name",
     "bands": "name the bands in the order of the images, such as bands = ['g', 'r', 'z']",
-    "kind": "write kind = 'classes' or 'yes_no'",
+    "kind": "write kind = 'classes', 'yes_no', 'multilabel', 'ordered', 'real' or 'votes'",
 }
 
 Place = tuple[int | str, ...]
@@ -72,8 +70,6 @@ def explain(detail: ErrorDetails, keys: Keys) -> list[str]:
 
 
 def _not_known(place: Place, value: str, expected: str) -> str:
-    if place[0] == "labels" and value in LATER_KINDS:
-        return f"{value!r} comes in a later version; for now use 'classes' or 'yes_no'"
     known = re.findall(r"'([^']*)'", expected)
     hint = did_you_mean(value, known)
     return f"{value!r} is not known{hint or '; use ' + ' or '.join(repr(name) for name in known)}"

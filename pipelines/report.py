@@ -14,11 +14,13 @@ from catalogs.quarantine import read_quarantine, summary
 from domainssl.embedding import read_parts
 from domainssl.store import Store
 from domainssl.views.affine_crop import whole_frame
+from pipelines.classify import safe_name
 from pipelines.domains import DOMAINS
 from pipelines.findings import findings, notices
 from pipelines.objects import Objects
 from pipelines.steps import Context, StepResult
 from reports.exports import write_projection
+from reports.label_exports import write_curves_svg, write_metrics_csv
 from reports.page import Page, write_page
 from reports.projection import project
 
@@ -47,13 +49,14 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
     shown = np.unique(np.concatenate([top_rows, others[: recipe.report.thumbnails]]))
     manifest = folder.read_manifest()
     metrics = json.loads(folder.metrics.read_text())
-    training = [json.loads(line) for line in _lines(folder.pretraining)] if recipe.pretrain.epochs else []
+    training = [json.loads(line) for line in _lines(folder.pretraining)] if recipe.pretrains else []
+    guard = manifest.get("steps", {}).get("pretrain", {}).get("guard") if recipe.pretrains else None
     page = Page(
         title=DOMAINS[recipe.domain].title,
         subtitle=f"{', '.join(entry.name for entry in recipe.catalog)}: {len(ids):,} objects in {_bands(recipe.bands)}",
         object_ids=ids,
         xy=xy,
-        columns=map_columns(objects, anomalies, folder.predictions, tuple(recipe.labels)),
+        columns=map_columns(objects, anomalies, folder.predictions, recipe.label_columns),
         notices=notices(objects, recipe.domain, recipe.classify.transductive),
         findings=[*said, *findings(metrics, training, anomalies, objects, DOMAINS[recipe.domain].upright)],
         thumbnails=pictures(objects, shown, THUMBNAIL, recipe.domain),
@@ -64,10 +67,14 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
         trouble=[_anomaly(row, "trouble") for row in troubled.to_dict("records")],
         trouble_pictures=pictures(objects, trouble_rows, PICTURE, recipe.domain),
         training=training,
+        guard=guard,
         quarantine=summary(read_quarantine(folder.quarantine)),
         provenance=provenance(manifest, recipe.model_dump(mode="json")),
     )
     write_page(folder.report, page)
+    write_metrics_csv(metrics, folder.metrics_csv)
+    for label in recipe.labels:
+        write_curves_svg(metrics, label, folder.folder / f"curves-{safe_name(label)}.svg")
     return StepResult((folder.report, folder.projection), {"anomalies": len(anomalies)})
 
 

@@ -93,6 +93,11 @@ class RunFolder:
         return self.folder / "encoder.safetensors"
 
     @property
+    def scratch(self) -> Path:
+        """The encoder that was pretrained from random weights, to compare with."""
+        return self.folder / "scratch.safetensors"
+
+    @property
     def embeddings(self) -> Path:
         return self.folder / "embeddings"
 
@@ -112,6 +117,11 @@ class RunFolder:
     @property
     def metrics(self) -> Path:
         return self.folder / "metrics.json"
+
+    @property
+    def metrics_csv(self) -> Path:
+        """The same rows for spreadsheets; the report writes them, with a figure a label beside them."""
+        return self.folder / "metrics.csv"
 
     @property
     def anomalies(self) -> Path:

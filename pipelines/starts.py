@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from domainssl.encoders import TimmEncoder, create_encoder
+from domainssl.encoders import TimmEncoder, create_encoder, load_encoder
 from domainssl.precision import Precision, choose, time_training_step
 from pipelines.objects import Objects
 from pipelines.steps import Context
@@ -11,8 +11,26 @@ from pipelines.steps import Context
 SAMPLED = 256  # images whose range sets the normalisation of linear bands
 
 
-def start_encoder(context: Context, objects: Objects, weights: str) -> TimmEncoder:
-    """An untrained-here encoder for this run's images; `weights` as in the recipe. Same seed, same encoder."""
+WEIGHTS = {"random": "none", "imagenet": "imagenet"}
+
+
+def compared_encoder(context: Context, objects: Objects, start: str) -> TimmEncoder:
+    """The encoder of one of the recipe's `classify.starts`; "continued" is the run's own."""
+    if start == "continued":
+        return load_encoder(context.run.encoder)
+    if start == "scratch":
+        return load_encoder(context.run.scratch)
+    if start in WEIGHTS:
+        return start_encoder(context, objects, WEIGHTS[start])
+    entry = context.recipe.start[start]
+    return start_encoder(context, objects, str(entry.file), entry.encoder)
+
+
+def start_encoder(context: Context, objects: Objects, weights: str, name: str | None = None) -> TimmEncoder:
+    """An untrained-here encoder for this run's images; `weights` as in the recipe, `name` another network than its.
+
+    Same seed, same encoder.
+    """
     recipe, store = context.recipe, objects.store
     rows = objects.pretraining_rows()
     if len(rows) == 0:
@@ -20,7 +38,7 @@ def start_encoder(context: Context, objects: Objects, weights: str) -> TimmEncod
     chosen = np.sort(np.random.default_rng(recipe.seed).permutation(rows)[:SAMPLED])
     sky = np.median(store.nuisance["sky_sigma"][rows], axis=0) if store.radiometry == "linear" else None
     return create_encoder(
-        recipe.encoder.name,
+        name or recipe.encoder.name,
         weights,
         bands=store.bands,
         size=recipe.encoder.size,

@@ -99,20 +99,27 @@ class Depends:
 
     after: tuple[str, ...]
     recipe: tuple[str, ...]
-    inputs: tuple[Literal["tables", "weights"], ...] = ()
+    inputs: tuple[Literal["tables", "weights", "starts"], ...] = ()
 
+
+_GUARDED = ("classify.starts", "classify.primary_labels")
+_EMBEDDED = ("classify.starts", "classify.features", "classify.unlabelled")
 
 # A step depends on `catalog`, `labels` and the tables by itself where it reads label columns or the use of catalogs,
 # since prepare's content leaves labels out (see StepResult).
 DEPENDS: dict[str, Depends] = {
     "prepare": Depends((), ("domain", "catalog", "labels", "store"), ("tables",)),
     "pretrain": Depends(
-        ("prepare",), ("domain", "sided", "encoder", "pretrain", "classify.transductive", "seed"), ("weights",)
+        ("prepare",),
+        ("domain", "sided", "catalog", "labels", "encoder", "pretrain", *_GUARDED, "classify.transductive", "seed"),
+        ("tables", "weights"),
     ),
     "embed": Depends(
-        ("prepare", "pretrain"), ("catalog", "labels", "encoder", "classify.starts", "seed"), ("tables", "weights")
+        ("prepare", "pretrain"),
+        ("domain", "catalog", "labels", "encoder", "start", *_EMBEDDED, "seed"),
+        ("tables", "weights", "starts"),
     ),
-    "classify": Depends(("embed",), ("catalog", "labels", "classify", "seed"), ("tables",)),
+    "classify": Depends(("embed",), ("domain", "sided", "catalog", "labels", "classify", "seed"), ("tables",)),
     "rank": Depends(("embed",), ("domain", "catalog", "rank", "seed")),
     "report": Depends(("classify", "rank"), ("domain", "catalog", "labels", "report", "seed"), ("tables",)),
 }
@@ -121,12 +128,16 @@ DEPENDS: dict[str, Depends] = {
 # step resumes from, or reads, what belongs to another recipe.
 FILES: dict[str, tuple[str, ...]] = {
     "prepare": ("catalog", "quarantine", "store"),
-    "pretrain": ("checkpoints", "pretraining", "encoder"),
+    "pretrain": ("pretraining", "encoder", "scratch"),
     "embed": ("embeddings", "starts"),
     "classify": ("heads", "predictions", "metrics"),
     "rank": ("anomalies", "anomalies_parquet"),
     "report": ("projection", "report"),
 }
+
+# What --force removes beside these. Checkpoints carry a key of their own, which labels are no part of: with other
+# labels the best checkpoint is chosen anew, but nothing is trained again.
+FORCED: dict[str, tuple[str, ...]] = {"pretrain": ("checkpoints",)}
 
 AS_RUN = "# As run: paths are absolute, and every default is written out."
 AS_RUN_PRIVATE = (
@@ -209,6 +220,7 @@ def _fingerprints(recipe: Recipe) -> dict[str, dict[str, str]]:
     return {
         "tables": {f"table {name}": fingerprint(path) for name, path in sources.items() if path is not None},
         "weights": {"weights": fingerprint(weights)} if weights.suffix == ".safetensors" else {},
+        "starts": {f"start {name}": fingerprint(entry.file) for name, entry in recipe.start.items()},
     }
 
 
@@ -286,7 +298,7 @@ def _demand_earlier(run: RunFolder, wanted: str, name: str, found: Mapping[str, 
 def _do(context: Context, name: str, key: str, force: bool, step: Step) -> None:
     run, say = context.run, context.progress.note
     if force or run.record(name).get("key") != key:
-        _remove_files(run, name)
+        _remove_files(run, name, FORCED.get(name, ()) if force else ())
     run.begin(name, key)
     say(f"{name}: started")
     start = time.monotonic()
@@ -302,10 +314,10 @@ def _do(context: Context, name: str, key: str, force: bool, step: Step) -> None:
     say(f"{name}: done in {_duration(seconds)}")
 
 
-def _remove_files(run: RunFolder, name: str) -> None:
-    for attribute in FILES[name]:
+def _remove_files(run: RunFolder, name: str, more: Sequence[str] = ()) -> None:
+    for attribute in (*FILES[name], *more):
         path: Path = getattr(run, attribute)
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)

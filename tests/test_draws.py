@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domainssl.evaluation.draws import draw_labels, nested_order
+from domainssl.evaluation.draws import drawing_order, nested_order, strata
+
+
+def draw_labels(labels, train, per_class, rng, groups=None):
+    """The rows of one balanced draw."""
+    order = nested_order(labels, train, rng, groups)
+    return np.flatnonzero((order >= 0) & (order < per_class))
 
 
 @st.composite
@@ -71,6 +77,50 @@ def test_reordering_rows_of_distinct_groups_draws_the_same_objects():
     assert set(names[there]) == set(names[permutation][back])
 
 
-def test_no_labels_at_all_is_refused():
-    with pytest.raises(ValueError, match="per_class: 0"):
-        draw_labels(np.array([0]), np.array([True]), 0, np.random.default_rng(0))
+@settings(deadline=None)
+@given(tables(), st.integers(1, 12))
+def test_natural_draws_are_as_large_nested_and_blind_to_the_class(table, size):
+    labels, train, groups, seed = table
+    y = np.where(labels < 0, np.nan, labels)[:, None].astype(np.float64)
+    members = strata("classes", y, 4, train)
+    order = drawing_order(members, train, np.random.default_rng(seed), groups, "natural")
+    rows = (order >= 0) & (order < size)
+    usable = train & (labels >= 0)
+    assert not (rows & ~usable).any()
+    assert rows.sum() == min(usable.sum(), size * len(np.unique(labels[usable])))
+    again = drawing_order(np.where(members >= 0, 3 - members, -1), train, np.random.default_rng(seed), groups, "natural")
+    np.testing.assert_array_equal(order, again)
+
+
+def test_natural_draws_keep_the_prevalence_and_balanced_ones_do_not():
+    y = np.repeat([0.0, 1.0], [900, 100])[:, None]
+    train = np.ones(1000, dtype=bool)
+    members = strata("yes_no", y, 2, train)
+    shares = {}
+    for draw in ("balanced", "natural"):
+        orders = [drawing_order(members, train, np.random.default_rng(s), None, draw) for s in range(20)]
+        shares[draw] = np.mean([y[(o >= 0) & (o < 25), 0].mean() for o in orders])
+    assert shares["balanced"] == 0.5
+    assert 0.07 < shares["natural"] < 0.13
+
+
+def test_several_findings_are_drawn_with_each_and_with_none():
+    rng = np.random.default_rng(0)
+    y = (rng.random((400, 3)) < 0.2).astype(np.float64)
+    y[rng.random(y.shape) < 0.1] = np.nan
+    train = rng.random(400) < 0.5
+    members = strata("multilabel", y, 3, train)
+    order = drawing_order(members, train, np.random.default_rng(1))
+    rows = (order >= 0) & (order < 5)
+    assert not (rows & ~train).any()
+    assert all(np.nansum(y[rows, a]) >= 5 for a in range(3))
+    assert (np.nansum(y[rows], axis=1) == 0).sum() >= 5
+    assert rows.sum() <= 4 * 5
+
+
+def test_values_are_drawn_from_every_fifth_and_votes_by_their_answer():
+    y = np.linspace(0, 1, 100)[:, None]
+    members = strata("real", y, 1, np.ones(100, dtype=bool))
+    np.testing.assert_array_equal(np.bincount(members[:, 0]), [20] * 5)
+    votes = np.array([[3.0, 1.0], [0.0, 5.0], [np.nan, np.nan]])
+    np.testing.assert_array_equal(strata("votes", votes, 2, np.ones(3, dtype=bool))[:, 0], [0, 1, -1])

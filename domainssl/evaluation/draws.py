@@ -1,7 +1,55 @@
-"""Which rows' labels a few-label experiment may see: random, balanced by class, nested over the numbers of labels."""
+"""Which rows' labels a few-label experiment may see: random, balanced or at natural prevalence, nested over sizes."""
+
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Int, Int64, Shaped
+from jaxtyping import Bool, Float64, Int, Int64, Shaped
+
+Draw = Literal["balanced", "natural"]
+FIFTHS = 5  # of real values: a "class" to be balanced over
+
+
+def strata(
+    kind: str, y: Float64[np.ndarray, "n t"], outputs: int, train: Bool[np.ndarray, " n"]
+) -> Int64[np.ndarray, "n s"]:
+    """What a draw is balanced over: each column numbers the rows' strata, -1 where a row is in none.
+
+    Classes, yes/no and ordered levels are strata as they are; real values fall into fifths of the training half, votes
+    under the answer that has most. Several findings give a column each, of the rows that have it, and one of the rows
+    that are known to have none.
+    """
+    known = ~np.isnan(y).all(axis=1)
+    if kind == "multilabel":
+        none = known & (np.nansum(y, axis=1) == 0)
+        return np.column_stack([*(np.where(y == 1, 0, -1).T), np.where(none, 0, -1)]).astype(np.int64)
+    if kind == "votes":
+        return np.where(known, np.nan_to_num(y).argmax(axis=1), -1)[:, None].astype(np.int64)
+    if kind == "real":
+        edges = np.quantile(y[train & known, 0], np.arange(1, FIFTHS) / FIFTHS) if (train & known).any() else []
+        return np.where(known, np.searchsorted(edges, np.nan_to_num(y[:, 0]), side="right"), -1)[:, None]
+    return np.where(known, np.nan_to_num(y[:, 0]), -1)[:, None].astype(np.int64)
+
+
+def drawing_order(
+    strata: Int64[np.ndarray, "n s"],
+    train: Bool[np.ndarray, " n"],
+    rng: np.random.Generator,
+    groups: Shaped[np.ndarray, " n"] | None = None,
+    draw: Draw = "balanced",
+) -> Int64[np.ndarray, " n"]:
+    """Each row's place in the draws, from 0; -1 for rows without a label and rows of the test half.
+
+    The rows with a place below m are the draw of m labels a class, so draws of several sizes are nested. Balanced: at
+    most m of each stratum. Natural: as many rows, taken at random from all.
+    """
+    if draw == "balanced":
+        places = np.column_stack([nested_order(column, train, rng, groups) for column in strata.T])
+        first = np.where(places < 0, np.iinfo(np.int64).max, places).min(axis=1)
+        return np.where((places < 0).all(axis=1), -1, first)
+    count = sum(len(np.unique(column[train & (column >= 0)])) for column in strata.T)
+    anything = np.where((strata >= 0).any(axis=1), 0, -1)
+    order = nested_order(anything, train, rng, groups)
+    return np.where(order < 0, -1, order // max(count, 1))
 
 
 def nested_order(
@@ -31,24 +79,6 @@ def nested_order(
     queue = np.lexsort((row_key, cell_key[cell], turn, label))
     order[rows[queue]] = _count_within(np.bincount(label, minlength=len(classes)))
     return order
-
-
-def draw_labels(
-    labels: Int[np.ndarray, " n"],
-    train: Bool[np.ndarray, " n"],
-    per_class: int,
-    rng: np.random.Generator,
-    groups: Shaped[np.ndarray, " n"] | None = None,
-) -> Int64[np.ndarray, " m"]:
-    """Ascending indices of at most `per_class` random rows of each class from the training half; all where fewer.
-
-    Generators in the same state give nested draws: the set of 5 labels a class lies inside that of 10.
-    See `nested_order`. Raises ValueError where per_class is below 1.
-    """
-    if per_class < 1:
-        raise ValueError(f"per_class: {per_class} labels per class cannot train a head; give 1 or more")
-    order = nested_order(labels, train, rng, groups)
-    return np.flatnonzero((order >= 0) & (order < per_class)).astype(np.int64)
 
 
 def _count_within(sizes: Int[np.ndarray, " k"]) -> Int64[np.ndarray, " n"]:

@@ -50,7 +50,7 @@ class TrainingHalf:
     def z(self) -> Float32[np.ndarray, "n d"]:
         """The standardised features of all rows."""
         mean, scale = self.standardisation
-        return ((self.x - mean) / scale).astype(np.float32)
+        return np.asarray((self.x - mean) / scale, dtype=np.float32)
 
 
 class FittedHead(ABC):

@@ -76,6 +76,7 @@ CHEST_XRAYS = Domain(
     views,
     render,
     upright=True,
+    symmetry="mirror",
     suffixes=ANY_SUFFIX,
     private=True,
     kept=KEPT,

@@ -13,6 +13,7 @@ from catalogs.reading import Cutout, Radiometry, Refusal
 from catalogs.scanning import READABLE_SUFFIXES
 
 if TYPE_CHECKING:  # reading processes import domains, and must not import torch
+    from domainssl.features import Symmetry
     from domainssl.views.operation import Policy
 
 
@@ -52,7 +53,8 @@ class Domain:
     """One domain. `version` enters the preparation's hash: raise it when `read` gives other pixels for the same file.
 
     `title` heads the page, `notices` are sentences that stand on every one. `upright`: its images have an up and a
-    left. `suffixes` are those that a scan of a folder takes.
+    left; `symmetry` leaves its objects what they are (mirror images only where no label tells left from right).
+    `suffixes` are those that a scan of a folder takes.
     `private`: files, names and ids can tell who somebody is. Then ids become pseudonyms before anything is written, of
     the catalog's columns only the labels and those of `kept` stay, as far as their values are what it allows, and no
     message quotes a file or a path.
@@ -67,6 +69,7 @@ class Domain:
     views: Views
     render: Rendering
     upright: bool
+    symmetry: "Symmetry" = "none"
     suffixes: tuple[str, ...] = READABLE_SUFFIXES
     private: bool = False
     kept: Mapping[str, Kept] = field(default_factory=dict)

@@ -34,4 +34,4 @@ def views(radiometry: Radiometry, bands: tuple[str, ...], size: int, *, sided: b
     return (*reddening, frame, BlurTo(1.5, chance=0.5), NoiseTo(2.0))
 
 
-GALAXIES = Domain("galaxies", "Galaxies", (), 1, read_galaxies, views, render, upright=False)
+GALAXIES = Domain("galaxies", "Galaxies", (), 1, read_galaxies, views, render, upright=False, symmetry="dihedral")

@@ -1,0 +1,39 @@
+"""A baseline without any image: columns of the catalog as features, to see what a score owes to them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float32
+
+from pipelines.privacy import PublicError
+from pipelines.recipe_messages import did_you_mean
+
+MOST_WORDS = 50  # a column of more different words tells who somebody is, not what was done
+
+
+def metadata_features(frame: pd.DataFrame, columns: Sequence[str]) -> Float32[np.ndarray, "n d"]:
+    """One row an object: numbers as they are (their mean where unknown, and a column that says so), words one column each.
+
+    Raises PublicError for a column that the catalog does not have or keep, and for one of too many words.
+    """
+    parts = []
+    for name in columns:
+        if name not in frame:
+            hint = did_you_mean(name, map(str, frame.columns))
+            raise PublicError(
+                f"classify.metadata: no column {name!r} in the catalog{hint or '; name one that it has'} "
+                "(private domains keep few columns)"
+            )
+        values = frame[name]
+        numbers = pd.to_numeric(values, errors="coerce")
+        if numbers.notna().sum() == values.notna().sum():
+            known = numbers.notna().to_numpy(bool)
+            filled = numbers.fillna(numbers.mean() if known.any() else 0.0).to_numpy(np.float32)
+            parts += [filled, (~known).astype(np.float32)]
+            continue
+        words = sorted(values.dropna().astype(str).unique())
+        if len(words) > MOST_WORDS:
+            raise PublicError(f"classify.metadata: column {name!r} holds {len(words)} different words; leave it out")
+        parts += [(values.astype(str) == word).to_numpy(np.float32) for word in words]
+    return np.column_stack(parts).astype(np.float32)

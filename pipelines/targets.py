@@ -1,0 +1,186 @@
+"""Label columns of the catalog to targets: words, counts and numbers to the matrix that heads and metrics take."""
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64
+
+from catalogs.errors import CatalogError
+from pipelines.recipe import LabelEntry
+
+YES = ("1", "yes", "y", "true", "t", "positive", "present")
+NO = ("0", "no", "n", "false", "f", "negative", "absent")
+NOTHING = ("", "no finding", "none")  # words of a cell with several findings that stand for none
+
+
+@final
+@dataclass(frozen=True)
+class Targets:
+    """A label's targets, one row an object, NaN where unknown, as `domainssl.heads.head` defines them.
+
+    `outputs` names what a head predicts: the classes, no and yes, the findings, the levels, the answers, or the value.
+    """
+
+    kind: str
+    y: Float64[np.ndarray, "n t"]
+    outputs: tuple[str, ...]
+
+
+def targets(frame: pd.DataFrame, label: str, entry: LabelEntry) -> Targets:
+    """The targets of one label of the recipe; an empty cell is unknown.
+
+    Raises CatalogError where no row has a value, and where a value is not what the label's kind asks for.
+    """
+    columns = [frame[name] for name in entry.columns or (label,)]
+    if all(column.isna().all() for column in columns):
+        raise CatalogError(
+            "labels.{label}: no row has a value in this column; name a column that holds labels", label=label
+        )
+    if entry.kind == "classes":
+        return _classes(label, columns[0])
+    if entry.kind == "yes_no":
+        y, outputs = _yes_no(label, columns[0], entry.yes)
+        return Targets("yes_no", y[:, None], outputs)
+    if entry.kind == "multilabel":
+        return _findings(label, entry, columns)
+    if entry.kind == "ordered":
+        return _ordered(label, columns[0], entry.order)
+    numbers = np.column_stack([_numbers(label, column) for column in columns])
+    if entry.kind == "real":
+        return Targets("real", numbers, (label,))
+    if (numbers < 0).any():
+        raise CatalogError(
+            "labels.{label}: a count of votes is negative; give counts from 0 up, empty where unknown", label=label
+        )
+    asked = np.nansum(numbers, axis=1, keepdims=True) > 0
+    return Targets("votes", np.where(asked, np.nan_to_num(numbers), np.nan), entry.columns)
+
+
+def _classes(label: str, column: "pd.Series[str]") -> Targets:
+    names = sorted(column.dropna().astype(str).unique())
+    if len(names) < 2:
+        raise CatalogError(
+            "labels.{label}: {word} is the only class; name a column that holds two or more",
+            {"word": repr(names[0])},
+            label=label,
+        )
+    return Targets("classes", _indices(column, names)[:, None], tuple(names))
+
+
+def _indices(column: "pd.Series[str]", names: list[str]) -> Float64[np.ndarray, " n"]:
+    codes = pd.Categorical(column.astype(object), categories=names).codes
+    return np.where(codes < 0, np.nan, codes.astype(np.float64))
+
+
+def _yes_no(label: str, column: "pd.Series[str]", yes: str | None) -> tuple[Float64[np.ndarray, " n"], tuple[str, str]]:
+    words = [str(word) for word in column.dropna().unique()]
+    if yes is not None:
+        if yes not in words:
+            raise CatalogError(
+                "labels.{label}.yes: no cell holds {yes!r}; the words are {words}",
+                {"words": _shown(words)},
+                label=label,
+                yes=yes,
+            )
+        positive, negative = [yes], [word for word in words if word != yes]
+        if len(negative) > 1:
+            raise CatalogError(
+                "labels.{label}: {words} are more than two words; use kind = 'classes'",
+                {"words": _shown(words)},
+                label=label,
+            )
+    else:
+        positive = [word for word in words if word.strip().lower() in YES]
+        negative = [word for word in words if word.strip().lower() in NO]
+        strange = sorted(set(words) - set(positive) - set(negative))
+        if strange:
+            raise CatalogError(
+                "labels.{label}: {word} is neither yes nor no (yes, 1, no, 0 ...); name the word for yes in "
+                "labels.{label}.yes, leave unknown cells empty, or use kind = 'classes'",
+                {"word": repr(strange[0])},
+                label=label,
+            )
+    if not positive or not negative:
+        raise CatalogError(
+            "labels.{label}: {words} is the only answer; name a column that holds yes and no",
+            {"words": _shown(words)},
+            label=label,
+        )
+    y = np.where(column.isin(positive), 1.0, np.where(column.isin(negative), 0.0, np.nan))
+    return y, (negative[0], positive[0])
+
+
+def _findings(label: str, entry: LabelEntry, columns: "list[pd.Series[str]]") -> Targets:
+    if entry.columns:
+        answers = []
+        for name, column in zip(entry.columns, columns, strict=True):
+            words = set(column.dropna().astype(str).str.strip().str.lower())
+            strange = sorted(words - set(YES) - set(NO))
+            if strange:
+                raise CatalogError(
+                    "labels.{label}: column {name!r} has {word}, which is neither yes nor no; write 1 or 0, and leave "
+                    "unknown cells empty",
+                    {"word": repr(strange[0])},
+                    label=label,
+                    name=name,
+                )
+            lower = column.astype(object).where(column.notna(), None).map(lambda word: word and word.strip().lower())
+            answers.append(np.where(lower.isin(YES), 1.0, np.where(lower.isin(NO), 0.0, np.nan)))
+        return Targets("multilabel", np.column_stack(answers), entry.columns)
+    cells = [None if pd.isna(cell) else [part.strip() for part in str(cell).split(entry.separator)] for cell in columns[0]]
+    names = sorted({part for cell in cells if cell for part in cell if part.lower() not in NOTHING})
+    if not names:
+        raise CatalogError(
+            "labels.{label}: no cell names a finding; name a column that holds findings", label=label
+        )
+    y = np.array([[np.nan] * len(names) if cell is None else [float(name in cell) for name in names] for cell in cells])
+    return Targets("multilabel", y, tuple(names))
+
+
+def _ordered(label: str, column: "pd.Series[str]", order: tuple[str, ...]) -> Targets:
+    words = [str(word) for word in column.dropna().unique()]
+    if order:
+        strange = sorted(set(words) - set(order))
+        if strange:
+            raise CatalogError(
+                "labels.{label}: {word} is not in its order {order}; add it in its place",
+                {"word": repr(strange[0])},
+                label=label,
+                order=_shown(order),
+            )
+        names = [name for name in order if name in words]
+    else:
+        values = pd.to_numeric(pd.Series(words), errors="coerce").to_numpy(float)
+        if np.isnan(values).any():
+            raise CatalogError(
+                "labels.{label}: {word} is no number; name the levels from the lowest in labels.{label}.order",
+                {"word": repr(words[int(np.flatnonzero(np.isnan(values))[0])])},
+                label=label,
+            )
+        names = [words[i] for i in np.argsort(values)]
+    if len(names) < 2:
+        raise CatalogError(
+            "labels.{label}: {word} is the only level; name a column that holds two or more",
+            {"word": repr(names[0])},
+            label=label,
+        )
+    return Targets("ordered", _indices(column, names)[:, None], tuple(names))
+
+
+def _numbers(label: str, column: "pd.Series[str]") -> Float64[np.ndarray, " n"]:
+    values = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+    wrong = column[np.isnan(values) & column.notna().to_numpy(bool)]
+    if len(wrong):
+        raise CatalogError(
+            "labels.{label}: {word} is no number; leave unknown cells empty",
+            {"word": repr(wrong.iloc[0])},
+            label=label,
+        )
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _shown(words: "list[str] | tuple[str, ...]") -> str:
+    some = ", ".join(map(repr, list(words)[:6]))
+    return f"{some} and {len(words) - 6} more" if len(words) > 6 else some
