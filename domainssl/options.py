@@ -42,7 +42,7 @@ class PretrainOptions:
     projector undo what ImageNet taught; then both for `epochs`, cosine schedules counted in steps.
     `frozen_batchnorm` keeps the encoder's batch-norm statistics and uses them as at inference.
     `temperature` is SimCLR's; `teacher_momentum` is where BYOL's teacher begins, to end at 1.
-    `epochs`, `batch_size` and `projector_epochs` None: what `domainssl.schedule` gives for this number of images.
+    `epochs`, `batch_size`, `projector_epochs` and `encoder_rate` None: what `domainssl.schedule` gives for this number of images.
     `without` names views that are left out, to see which one matters. `guard`: how harm is noticed and the best of
     start and checkpoints chosen: on labels of the training half ("labels", where there are none label-free), without
     them ("label_free"), or not ("off": the last epoch is exported).
@@ -54,7 +54,7 @@ class PretrainOptions:
     temperature: float = 0.2
     teacher_momentum: float = 0.99
     projector_epochs: int | None = None
-    encoder_rate: float = 0.003
+    encoder_rate: float | None = None
     projector_rate: float = 0.03
     momentum: float = 0.9
     weight_decay: float = 0.0

@@ -129,6 +129,7 @@ def rate(part: str, step: int, steps_an_epoch: int, head_steps: int, total: int,
     if step < start:
         return 0.0
     peak = options.encoder_rate if part == "encoder" else options.projector_rate
+    assert peak is not None  # scheduled
     warm_up = min(steps_an_epoch, max(1, (total - start) // 4))
     done = step - start
     if done < warm_up:

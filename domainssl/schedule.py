@@ -1,13 +1,13 @@
-"""How long and in which batches to pretrain, by the number of images: small cohorts need small steps, and many."""
+"""How to pretrain by the number of images: small cohorts need small batches, so that there are steps, and small rates."""
 
 import dataclasses
 
 from domainssl.options import PretrainOptions
 
-# Up to so many images: batch size, epochs of the projector alone, epochs with the encoder.
-BY_SIZE: tuple[tuple[float, int, int, int], ...] = (
-    (1_000, 32, 5, 20),
-    (float("inf"), 128, 5, 10),
+# Up to so many images: batch size, epochs of the projector alone, epochs with the encoder, the encoder's peak rate.
+BY_SIZE: tuple[tuple[float, int, int, int, float], ...] = (
+    (1_000, 32, 5, 10, 0.001),
+    (float("inf"), 128, 5, 10, 0.003),
 )
 
 
@@ -18,8 +18,8 @@ def scheduled(options: PretrainOptions, images: int) -> PretrainOptions:
     """
     if images < 2:
         raise ValueError(f"pretraining needs at least 2 images, got {images}; add images or use the start as it is")
-    batch, projector, epochs = next(row[1:] for row in BY_SIZE if images <= row[0])
-    defaults = {"batch_size": batch, "projector_epochs": projector, "epochs": epochs}
-    return dataclasses.replace(
-        options, **{name: value for name, value in defaults.items() if getattr(options, name) is None}
-    )
+    row = next(row for row in BY_SIZE if images <= row[0])
+    names = ("batch_size", "projector_epochs", "epochs", "encoder_rate")
+    given = {name: getattr(options, name) for name in names}
+    filled = {name: default if given[name] is None else given[name] for name, default in zip(names, row[1:], strict=True)}
+    return dataclasses.replace(options, **filled)

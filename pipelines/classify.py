@@ -21,7 +21,7 @@ from pipelines.recipe import Recipe
 from pipelines.steps import Context, StepResult
 from pipelines.targets import Targets
 
-Features = dict[tuple[str, str], Float32[np.ndarray, "n d"]]
+Features = dict[tuple[str, str], Float32[np.ndarray, "_ _"]]
 
 
 def run(context: Context) -> StepResult:
@@ -150,7 +150,8 @@ def _measured(
             Entry(Cell(start, "images", "fine_tuning"), FineTuning(context, objects, question, rows, start), classify.fine_tuning)
             for start in compared_starts(recipe)
         ]
-    reference = Cell("imagenet", "last", heads[0])
+    starts = [cell.start for cell in main]
+    reference = Cell("imagenet" if "imagenet" in starts else starts[0], "last", heads[0])
     found: list[MetricRow] = []
     with context.progress.counter(f"classify {label}", len(entries) * len(classify.draw)) as counter:
         for draw in classify.draw:
@@ -158,7 +159,7 @@ def _measured(
                 question,
                 entries,
                 task.metrics,
-                reference if "imagenet" in classify.starts else None,
+                reference,
                 labels_per_class=classify.labels_per_class,
                 draws=classify.draws,
                 draw=draw,

@@ -123,8 +123,8 @@ def _classify(recipe: Mapping[str, Any]) -> list[str]:
     problems = []
     known = (*STARTS, *recipe["start"])
     problems += [
-        f"classify.starts: {name!r} is not known{did_you_mean(name, known) or '; give one of ' + ', '.join(known)}, "
-        "or describe it in a table [start.NAME]"
+        f"classify.starts: {name!r} is not known"
+        f"{did_you_mean(name, known) or '; give one of ' + ', '.join(known) + ', or describe it in [start.' + name + ']'}"
         for name in classify["starts"]
         if name not in known
     ]

@@ -132,7 +132,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "embed": ("embeddings", "starts"),
     "classify": ("heads", "predictions", "metrics"),
     "rank": ("anomalies", "anomalies_parquet"),
-    "report": ("projection", "report"),
+    "report": ("projection", "metrics_csv", "report"),
 }
 
 # What --force removes beside these. Checkpoints carry a key of their own, which labels are no part of: with other

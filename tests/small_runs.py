@@ -17,5 +17,6 @@ batch_size = 8
 [classify]
 labels_per_class = [2]
 starts = ["random", "continued"]
+heads = ["linear"]
 resamples = 50
 """

@@ -265,7 +265,7 @@ def test_thresholds_are_chosen_within_the_drawn_labels_and_keep_the_specificity(
     asked = question(t, kind="yes_no", outputs=("no", "yes"), prevalence=0.1)
     entries = [Entry(Cell("good", "last", "linear"), FrozenFeatures(asked, t["good"], fit_linear, with_thresholds=True))]
     options = {"labels_per_class": (100,), "draws": 20, "draw": "balanced", "resamples": 50, "seed": 0}
-    rows = label_efficiency(asked, entries, YES_NO_METRICS, None, **options)
+    rows = label_efficiency(asked, entries, YES_NO_METRICS, Cell("good", "last", "linear"), **options)
     found = {row["metric"]: row["value"] for row in values(rows)}
     assert found["specificity"] == pytest.approx(0.9, abs=0.03)
     ppv = found["sensitivity"] * 0.1 / (found["sensitivity"] * 0.1 + (1 - found["specificity"]) * 0.9)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalogs.samples.galaxies import write_galaxies
+from domainssl.evaluation.class_metrics import CLASS_METRICS
 from pipelines.cli import main
 
 RECIPE = """\
@@ -47,6 +48,7 @@ batch_size = 16
 [classify]
 labels_per_class = [2, 5]
 starts = ["random", "continued"]
+heads = ["linear", "prototype"]
 resamples = 100
 """
 STEPS = ("prepare", "pretrain", "embed", "classify", "rank", "report")
@@ -101,10 +103,11 @@ def test_the_table_has_every_start_and_the_paired_difference(done: Path) -> None
     keys = {"label", "start", "head", "labels_per_class", "metric", "value", "low", "high", "n_groups"}
     assert all(keys <= set(row) for row in rows)
     plain = {(row["start"], row["labels_per_class"], row["metric"]) for row in rows if "difference_to" not in row}
-    assert plain == {
-        (s, n, m) for s in ("random", "continued") for n in (2, 5) for m in ("macro_auroc", "balanced_accuracy")
-    }
+    assert plain == {(s, n, m) for s in ("random", "continued") for n in (2, 5) for m in CLASS_METRICS}
+    assert {row["head"] for row in rows} == {"linear", "prototype"}
     assert {row["difference_to"] for row in rows if "difference_to" in row} == {"random"}
+    manifest = json.loads((done / "manifest.json").read_text())
+    assert manifest["steps"]["pretrain"]["guard"]["candidates"][0]["name"] == "start"
 
 
 def test_pretraining_never_saw_the_test_half(done: Path) -> None:

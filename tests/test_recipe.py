@@ -38,6 +38,7 @@ SECTION_OF: dict[tuple[str, ...], str] = {
     ("catalog", "*"): "catalog.0.",
     ("catalog", "*", "columns"): "catalog.0.columns.",
     ("labels", "*"): "labels.kind_of_galaxy.",
+    ("start", "*"): "start.published.",
     **{(name,): f"{name}." for name in ("store", "encoder", "pretrain", "classify", "rank", "report")},
 }
 
@@ -112,12 +113,37 @@ def test_a_misspelt_key_is_unknown_and_gets_the_right_suggestion(
             "classify.labels_per_class: [] is out of order; give numbers from 1 up, each larger",
         ),
         (["classify.labels_per_class=5"], "classify.labels_per_class: 5 is not a list; write it in [ ]"),
-        (["classify.starts=['imagnet']"], "classify.starts.0: 'imagnet' is not known; did you mean 'imagenet'?"),
+        (
+            ["classify.starts=['imagnet']"],
+            "classify.starts: 'imagnet' is not known; did you mean 'imagenet'?",
+        ),
+        (["classify.features=['stages']"], "classify.features: ['stages'] should begin with 'last', by which all are compared"),
+        (["classify.primary_labels=7"], "classify.primary_labels: 7 is not in labels_per_class; give one of [5, 10, 20, 25, 50, 100]"),
+        (
+            ["classify.unit=study"],
+            "classify.unit: 'study' needs columns.study in every catalog; name the column of study ids",
+        ),
+        (
+            ["labels.x.kind=real", "classify.heads=['linear']"],
+            "classify.heads: 'linear' is no head of these labels; there are knn, ridge",
+        ),
+        (
+            ["labels.x.kind=classes", "labels.x.prevalence=0.1"],
+            "labels.x.prevalence: is for yes_no and multilabel, not 'classes'; leave it out",
+        ),
+        (["labels.x.kind=votes"], "labels.x.columns: votes need two columns or more; name one an answer"),
+        (
+            ["start.random.file=x.safetensors"],
+            "start.random: is a start by itself; take another name",
+        ),
         (["classify.draws=0"], "classify.draws: 0 is too small; give 1 or more"),
         (["rank.detectors=[]"], "rank.detectors: [] should name at least one, and none twice"),
         (["domain=galaxy"], "domain: 'galaxy' is not known; did you mean 'galaxies'?"),
-        (["labels.x.kind=real"], "labels.x.kind: 'real' comes in a later version; for now use 'classes' or 'yes_no'"),
-        (["labels.x={}"], "labels.x.kind: missing; write kind = 'classes' or 'yes_no'"),
+        (["labels.x.kind=reel"], "labels.x.kind: 'reel' is not known; did you mean 'real'?"),
+        (
+            ["labels.x={}"],
+            "labels.x.kind: missing; write kind = 'classes', 'yes_no', 'multilabel', 'ordered', 'real' or 'votes'",
+        ),
         (["labels.x=3"], "labels.x: 3 is not a table; write [labels.x] on a line and its keys below"),
         (["catalog=[]"], "catalog: there is none; write a [[catalog]] with name, table, images and bands"),
         (["catalog={}"], "catalog: is not a list of tables; write [[catalog]] in double brackets"),

@@ -18,13 +18,16 @@ from pipelines.report import provenance, white_balance
         (-0.04, -0.07, -0.01, "is worse than ImageNet alone"),
         (0.01, -0.02, 0.04, "no clear difference"),
         (0.01, 0.0, 0.04, "no clear difference"),
-        (0.01, None, None, "not estimable"),
+        (None, None, None, "not estimable"),
+        (0.01, None, None, "without an interval"),
+        (0.0, 0.0, 0.0, "ImageNet's encoder was kept"),
     ],
 )
 def test_a_difference_is_said_with_its_interval(
-    value: float, low: float | None, high: float | None, words: str
+    value: float | None, low: float | None, high: float | None, words: str
 ) -> None:
-    row = {"label": "kind", "labels_per_class": 5, "value": value, "low": low, "high": high}
+    row = {"label": "kind", "labels_per_class": 5, "metric": "macro_auroc", "better": "higher"}
+    row |= {"value": value, "low": low, "high": high}
     assert words in difference_sentence(row)
 
 

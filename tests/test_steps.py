@@ -10,7 +10,7 @@ import pytest
 from pipelines.progress import Quiet
 from pipelines.recipe import Recipe, RecipeError, load_recipe
 from pipelines.run_folder import RunFolder, RunFolderError
-from pipelines.steps import DEPENDS, FILES, STEPS, Context, StepError, StepResult, check_encoder, describe, run_steps
+from pipelines.steps import DEPENDS, FILES, FORCED, STEPS, Context, StepError, StepResult, check_encoder, describe, run_steps
 
 ALL = tuple(STEPS)
 DONE, BEFORE = "done", "done before"
@@ -74,7 +74,7 @@ def test_the_tables_of_steps_agree() -> None:
         assert set(depends.after) <= set(ALL[:number])
         assert {part.split(".")[0] for part in depends.recipe} <= {*Recipe.model_fields, "sided"}
     properties = [name for name, value in vars(RunFolder).items() if isinstance(value, property)]
-    made = [attribute for attributes in FILES.values() for attribute in attributes]
+    made = [attribute for files in (FILES, FORCED) for attributes in files.values() for attribute in attributes]
     assert sorted(made) == sorted(set(properties) - {"recipe", "manifest", "identity", "applied"})
 
 
@@ -103,7 +103,8 @@ def test_a_second_run_does_nothing_again(context: Context) -> None:
         ("encoder.size=64", ["pretrain", "embed", "classify", "rank", "report"]),
         ("pretrain.epochs=3", ["pretrain", "embed", "classify", "rank", "report"]),
         ("classify.draws=3", ["classify", "report"]),
-        ("classify.starts=['continued']", ["embed", "classify", "rank", "report"]),
+        ("classify.starts=['continued']", ["pretrain", "embed", "classify", "rank", "report"]),
+        ("classify.features=['last', 'stages']", ["embed", "classify", "rank", "report"]),
         ("classify.transductive=true", ["pretrain", "embed", "classify", "rank", "report"]),
         ("rank.neighbours=3", ["rank", "report"]),
         ("report.top=3", ["report"]),
@@ -127,18 +128,20 @@ def test_a_changed_table_is_noticed(context: Context) -> None:
     assert calls(context) == list(ALL)
 
 
-def test_other_labels_leave_the_training_alone_where_prepare_vouches_for_its_content(
+def test_other_labels_choose_the_checkpoint_anew_where_prepare_vouches_for_its_content(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare = STEPS["prepare"]
     monkeypatch.setitem(STEPS, "prepare", lambda context: replace(prepare(context), content="the same pixels"))
     run_steps(context, ALL)
     calls(context)
+    last = context.run.checkpoints
+    last.mkdir()
     run_steps(changed(context, "labels.label.kind=yes_no"), ALL)
-    assert calls(context) == ["prepare", "embed", "classify", "rank", "report"]
-    context.recipe.catalog[0].table.write_text("id,label\na,2\n")  # type: ignore[union-attr]
-    run_steps(context, ALL)
-    assert calls(context) == ["prepare", "embed", "classify", "rank", "report"]
+    assert calls(context) == list(ALL)
+    assert last.is_dir()  # what was trained stays, under a key of its own
+    run_steps(changed(context, "labels.label.kind=yes_no"), ["pretrain"], force=True)
+    assert not last.exists()
 
 
 def test_a_lost_output_is_made_again_and_what_follows_from_it(context: Context) -> None:

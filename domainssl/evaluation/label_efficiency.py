@@ -26,7 +26,7 @@ def label_efficiency(
     question: Question,
     entries: Sequence[Entry],
     metrics: Mapping[str, Metric],
-    reference: Cell | None,
+    reference: Cell,
     *,
     labels_per_class: Sequence[int],
     draws: int,
@@ -40,7 +40,7 @@ def label_efficiency(
     Each head learns from `draws` random sets of labels that are nested over the numbers and the same for every entry.
     A value is the mean over draws of the metric on the scored units. Its 95 % interval is a percentile bootstrap that
     draws test groups and draws of labels with replacement, jointly; all entries share the resamples, so differences are
-    paired. The differences of continued pretraining to the `reference` (None: there is none) carry p-values.
+    paired. The differences of continued pretraining to the `reference`, one of the entries, carry p-values.
     The test half is scored and nothing else: thresholds and strengths are chosen within the drawn labels.
     """
     measuring = Measuring(
@@ -51,6 +51,6 @@ def label_efficiency(
         curves[entry.cell] = measuring.curves(entry.contender, entry.draws)
         on_entry()
     rows = rows_of(measuring, curves, reference)
-    if reference is not None and draw == "balanced":
+    if draw == "balanced":
         confirm(rows, measuring, curves, reference)
     return rows

@@ -52,30 +52,26 @@ Curves = Mapping[tuple[str, str | None], Curve]
 EQUAL_LABELS = "equal_labels"
 
 
-def rows_of(measuring: Measuring, curves: Mapping[Cell, Curves], reference: Cell | None) -> list[MetricRow]:
+def rows_of(measuring: Measuring, curves: Mapping[Cell, Curves], reference: Cell) -> list[MetricRow]:
     """All rows of one label and kind of draw, the reference head's and features' first.
 
     Differences, all paired: each start minus those named before it for the reference's head and features; every other
     cell minus the reference, and minus the reference's start with its own head and features.
     """
-    main = [cell for cell in curves if reference is None or _alike(cell, reference)]
+    main = [cell for cell in curves if _alike(cell, reference)]
     others = [cell for cell in curves if cell not in main]
     rows = [row for cell in main for row in _values(measuring, cell, curves[cell], by_class=True)]
     for number, cell in enumerate(main):
         for other in main[:number]:
             rows += _differences(measuring, cell, other, curves, by_class=reference == other)
-    if reference in curves:
-        assert reference is not None
-        for cell in main:
-            if cell != reference:
-                rows += _equal_labels(measuring, cell, curves[cell], reference, curves[reference])
+    for cell in main:
+        if cell != reference:
+            rows += _equal_labels(measuring, cell, curves[cell], reference, curves[reference])
     rows += [row for cell in others for row in _values(measuring, cell, curves[cell], by_class=False)]
     for cell in others:
-        if reference in curves:
-            assert reference is not None
-            own = Cell(reference.start, cell.features, cell.head)
-            against = [other for other in (own, reference) if other in curves and other != cell]
-            for other in against:
+        own = Cell(reference.start, cell.features, cell.head)
+        for other in (own, reference):
+            if other in curves and other != cell:
                 rows += _differences(measuring, cell, other, curves, by_class=False)
     return rows
 
@@ -95,7 +91,7 @@ def confirm(rows: Sequence[MetricRow], measuring: Measuring, curves: Mapping[Cel
     """Give the confirmatory differences their p: continued minus the reference, in the primary metric, at every size."""
     cell = Cell("continued", reference.features, reference.head)
     metric = next(iter(measuring.metrics))
-    if cell not in curves or reference not in curves:
+    if cell not in curves or cell == reference:
         return
     ours, theirs = curves[cell][metric, None], curves[reference][metric, None]
     if ours.resampled.shape[1] == 0:
