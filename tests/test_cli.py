@@ -109,6 +109,11 @@ def test_recipe_prints_valid_toml_that_says_how_to_run_it(domain: str, capsys: p
     assert main(["recipe", domain]) == 0
     text = capsys.readouterr().out
     assert "domainssl run recipe.toml --out runs/" in text
+    assert main(["recipe", domain, "--quick"]) == 0
+    quick = tomllib.loads(capsys.readouterr().out)
+    assert quick["pretrain"]["epochs"] < 10
+    assert quick["classify"]["heads"] == ["linear"]
+    assert quick["encoder"]["size"] < tomllib.loads(text)["encoder"]["size"]
     assert main(["recipe", domain, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == tomllib.loads(text)
 
