@@ -82,9 +82,9 @@ def read_catalog(source: CatalogSource, label_columns: tuple[str, ...]) -> pd.Da
     """One row an object, in the table's order.
 
     Columns: object_id (str, unique), paths (tuple of absolute paths: one, or one a band; () where the table names
-    none), group, issuer and study (str, None where unknown), split ("train", "test" or ""; validation counts as train), ra
-    and dec (float64, degrees), redshift (float64, NaN also below -1), catalog (its name), each label that the table has
-    (str, None where missing), `ebv` and `psf_fwhm_px:BAND` (float32) where the table has them. NaN is unknown. The
+    none), group, issuer and study (str, None where unknown), split ("train", "test" or ""; validation counts as train),
+    ra and dec (float64, degrees), redshift (float64, NaN also below -1), catalog (its name), each label that the table
+    has (str, None where missing), `ebv` and `psf_fwhm_px:BAND` (float32) where the table has them. NaN is unknown. The
     table's other columns follow as they are, except those of the same names and those whose cells are arrays. Whether
     the files exist is left to the readers.
 
@@ -397,7 +397,8 @@ def _text_columns(source: CatalogSource, labels: tuple[str, ...]) -> Callable[[S
 
     def choose(columns: Sequence[str]) -> set[str]:
         chosen = {
-            getattr(source.columns, key) or usual_column(key, columns) for key in ("id", "group", "issuer", "study", "split")
+            getattr(source.columns, key) or usual_column(key, columns)
+            for key in ("id", "group", "issuer", "study", "split")
         }
         file = source.columns.file or usual_column("file", columns)
         chosen |= set(file.values()) if isinstance(file, Mapping) else {file}

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-
+Kind = Literal["classes", "yes_no", "multilabel", "ordered", "real", "votes"]
 # The heads of every kind of label, the first one being the one that predicts; see domainssl/evaluation/task.py.
-HEADS: Mapping[str, tuple[str, ...]] = {
+HEADS: Mapping[Kind, tuple[str, ...]] = {
     "classes": ("linear", "prototype", "knn", "lda", "propagation"),
     "yes_no": ("linear", "prototype", "knn", "lda", "propagation"),
     "multilabel": ("linear", "knn"),
@@ -42,7 +42,8 @@ class PretrainOptions:
     projector undo what ImageNet taught; then both for `epochs`, cosine schedules counted in steps.
     `frozen_batchnorm` keeps the encoder's batch-norm statistics and uses them as at inference.
     `temperature` is SimCLR's; `teacher_momentum` is where BYOL's teacher begins, to end at 1.
-    `epochs`, `batch_size`, `projector_epochs` and `encoder_rate` None: what `domainssl.schedule` gives for this number of images.
+    `epochs`, `batch_size`, `projector_epochs` and `encoder_rate` None: what `domainssl.schedule` gives for this number
+    of images.
     `without` names views that are left out, to see which one matters. `guard`: how harm is noticed and the best of
     start and checkpoints chosen: on labels of the training half ("labels", where there are none label-free), without
     them ("label_free"), or not ("off": the last epoch is exported).

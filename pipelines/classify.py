@@ -12,6 +12,7 @@ from domainssl.evaluation.rows import MetricRow, mark_primary
 from domainssl.evaluation.task import TASKS
 from domainssl.heads.files import save_head
 from domainssl.heads.head import FittedHead, TrainingHalf
+from domainssl.options import Kind
 from pipelines.atomic import atomic_write, write_json
 from pipelines.embed import compared_starts
 from pipelines.fine_tuning import FineTuning
@@ -59,7 +60,7 @@ def run(context: Context) -> StepResult:
     return StepResult((folder.metrics, folder.heads, folder.predictions), {"rows": len(metrics)})
 
 
-def heads_of(recipe: Recipe, kind: str) -> tuple[str, ...]:
+def heads_of(recipe: Recipe, kind: Kind) -> tuple[str, ...]:
     """The heads that the recipe wants of those a kind of label has; where it wants none of them, the kind's first."""
     every = tuple(TASKS[kind].heads)
     wanted = tuple(name for name in recipe.classify.heads if name in every) or every[:1]
@@ -132,7 +133,7 @@ def _measured(
     cells = [Cell(start, kind, head) for start, kind in features for head in heads]
     main = [cell for cell in cells if (cell.features, cell.head) in (("last", heads[0]), ("columns", heads[0]))]
     beside = [cell for cell in cells if cell not in main and cell.features != "columns"]
-    kept = [cell for cell in beside if classify.cross or "last" == cell.features or cell.head == heads[0]]
+    kept = [cell for cell in beside if classify.cross or cell.features == "last" or cell.head == heads[0]]
     entries = [
         Entry(
             cell,
@@ -147,7 +148,11 @@ def _measured(
     ]
     if classify.fine_tuning:
         entries += [
-            Entry(Cell(start, "images", "fine_tuning"), FineTuning(context, objects, question, rows, start), classify.fine_tuning)
+            Entry(
+                Cell(start, "images", "fine_tuning"),
+                FineTuning(context, objects, question, rows, start),
+                classify.fine_tuning,
+            )
             for start in compared_starts(recipe)
         ]
     starts = [cell.start for cell in main]
@@ -175,9 +180,7 @@ def _outlier(y: Float64[np.ndarray, "n 1"], train: np.ndarray, given: float | No
     return given if given is not None else float(np.nanstd(y[train, 0]))
 
 
-def _features(
-    context: Context, objects: Objects, embedded: Float32[np.ndarray, "n d"], rows: np.ndarray
-) -> Features:
+def _features(context: Context, objects: Objects, embedded: Float32[np.ndarray, "n d"], rows: np.ndarray) -> Features:
     """Features of the evaluated rows by start and kind, in the order in which they are compared."""
     wanted = objects.frame["object_id"].iloc[rows].tolist()
     found: Features = {}

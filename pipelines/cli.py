@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 DONE, FAILED, WRONG_USE, STOPPED = 0, 1, 2, 130
 RECIPES = {"galaxies": "galaxies.toml", "chest": "chest_xrays.toml", "chest_xrays": "chest_xrays.toml"}
 # How lines of a recipe begin, and what stands there in a quick one.
-_LESS = (("# epochs = 10 ", "epochs = 3 "), ("# projector_epochs = 5 ", "projector_epochs = 2 "), ("# heads = []", 'heads = ["linear"]'))
+_LESS = (
+    ("# epochs = 10 ", "epochs = 3 "),
+    ("# projector_epochs = 5 ", "projector_epochs = 2 "),
+    ("# heads = []", 'heads = ["linear"]'),
+)
 QUICK = {
     "galaxies.toml": (*_LESS, ("size = 96", "size = 64")),
     "chest_xrays.toml": (*_LESS, ("size = 256", "size = 128"), ("size = 224", "size = 96")),

@@ -6,12 +6,12 @@ import numpy as np
 from jaxtyping import Int64
 
 from domainssl.embedding import embed, write_part
-from domainssl.features import Features, Symmetry
 from domainssl.encoders import TimmEncoder, load_encoder, weights_hash
+from domainssl.features import Features, Symmetry
 from pipelines.atomic import remove_stale
+from pipelines.domains import DOMAINS
 from pipelines.objects import Objects
 from pipelines.recipe import Recipe
-from pipelines.domains import DOMAINS
 from pipelines.starts import compared_encoder, start_encoder, timed_precision
 from pipelines.steps import Context, StepResult
 

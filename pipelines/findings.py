@@ -59,7 +59,7 @@ def trouble_sentence(anomalies: pd.DataFrame, upright: bool) -> str:
 
 
 def leading_differences(metrics: list[dict[str, Any]], label: str) -> list[dict[str, Any]]:
-    """Continued minus ImageNet in a label's primary metric, by its first head on the last features, fewest labels first."""
+    """A label's continued minus ImageNet: primary metric, first head, last features, fewest labels first."""
     found = [
         row
         for row in metrics

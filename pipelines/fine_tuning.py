@@ -45,7 +45,7 @@ class FineTuning:
             self._rows[rows],
             (y - mean) / scale,
             task.loss,
-            raw_outputs(kind, outputs),  # type: ignore[arg-type]
+            raw_outputs(kind, outputs),
             policy=self._policy,
             groups=question.groups[rows],
             options=FineTuneOptions(),

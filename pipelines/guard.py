@@ -1,4 +1,4 @@
-"""Do no harm: pretraining can make an encoder worse, so the start and checkpoints along the way are tried, the best kept."""
+"""Do no harm: pretraining can make an encoder worse, so the start and checkpoints are tried and the best is kept."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -48,7 +48,8 @@ def choose_encoder(
     """
     if guard == "off":
         why = "The last epoch was exported without asking whether it is better than the start (pretrain.guard = 'off')."
-        return Chosen(last, "last epoch", {"chosen": "last epoch", "why": why, "candidates": [], "measured_by": "nothing"})
+        facts = {"chosen": "last epoch", "why": why, "candidates": [], "measured_by": "nothing"}
+        return Chosen(last, "last epoch", facts)
     probes, rows = _probes(context, objects) if guard == "labels" else ([], np.empty(0, np.int64))
     tried = []
     for name, load in context.progress.track(list(candidates.items()), "pretrain: which checkpoint"):
@@ -103,7 +104,8 @@ def _facts(tried: list[Candidate], best: Candidate, labelled: int) -> dict[str, 
     if best.name == START:
         why = f"Pretraining did not help: the encoder it started from was kept as it was ({shown})."
     else:
-        why = f"The encoder after {best.name} was exported ({paired_gain(best, start)[0]:+.3f} beside its start; {shown})."
+        better = f"{paired_gain(best, start)[0]:+.3f} beside its start"
+        why = f"The encoder after {best.name} was exported ({better}; {shown})."
     rows = []
     for candidate in tried:
         difference, spread = paired_gain(candidate, start)

@@ -44,7 +44,7 @@ def pseudonyms(run: RunFolder) -> Pseudonyms:
 
 
 def hide(frame: pd.DataFrame, names: Pseudonyms, labels: tuple[str, ...], kept: Mapping[str, Kept]) -> pd.DataFrame:
-    """The catalog with pseudonyms for object_id, group and study, its labels, and what `kept` allows of its other columns."""
+    """The catalog with pseudonyms for object_id, group and study, its labels, and what `kept` allows of the rest."""
     issuers = frame["issuer"].fillna("")
     ids = [names.of("img", str(name)) for name in frame["object_id"]]
     known = {pair: names.of("pat", *pair) for pair in set(zip(issuers, frame["group"], strict=True))}

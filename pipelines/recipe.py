@@ -21,6 +21,7 @@ from typing_extensions import TypedDict  # pydantic asks for this one before Pyt
 from domainssl.options import (
     ClassifyOptions,
     EncoderOptions,
+    Kind,
     PretrainOptions,
     RankOptions,
     ReportOptions,
@@ -114,7 +115,7 @@ class LabelEntry(BaseModel):
 
     model_config = STRICT
 
-    kind: Literal["classes", "yes_no", "multilabel", "ordered", "real", "votes"]
+    kind: Kind
     sided: bool = False
     columns: tuple[str, ...] = ()
     separator: str = "|"
@@ -241,7 +242,9 @@ def check_paths(recipe: Recipe) -> None:
     if weights.suffix == ".safetensors" and not weights.is_file():
         problems.append(("encoder.weights", "no file", weights))
     problems += [
-        (f"start.{name}.file", "no file", entry.file) for name, entry in recipe.start.items() if not entry.file.is_file()
+        (f"start.{name}.file", "no file", entry.file)
+        for name, entry in recipe.start.items()
+        if not entry.file.is_file()
     ]
     if problems:
         from pipelines.domains import DOMAINS  # here: a recipe without problems need not wait for the readers

@@ -124,7 +124,7 @@ def _classify(recipe: Mapping[str, Any]) -> list[str]:
     known = (*STARTS, *recipe["start"])
     problems += [
         f"classify.starts: {name!r} is not known"
-        f"{did_you_mean(name, known) or '; give one of ' + ', '.join(known) + ', or describe it in [start.' + name + ']'}"
+        + (did_you_mean(name, known) or f"; give one of {', '.join(known)}, or describe it in [start.{name}]")
         for name in classify["starts"]
         if name not in known
     ]
@@ -137,7 +137,9 @@ def _classify(recipe: Mapping[str, Any]) -> list[str]:
         if labels and name not in heads
     ]
     if classify["features"][:1] != ["last"]:
-        problems.append(f"classify.features: {classify['features']} should begin with 'last', by which all are compared")
+        problems.append(
+            f"classify.features: {classify['features']} should begin with 'last', by which all are compared"
+        )
     wanted, measured = classify["primary_labels"], classify["labels_per_class"]
     if wanted is not None and wanted not in measured:
         problems.append(f"classify.primary_labels: {wanted} is not in labels_per_class; give one of {measured}")

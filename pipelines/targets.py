@@ -8,6 +8,7 @@ import pandas as pd
 from jaxtyping import Float64
 
 from catalogs.errors import CatalogError
+from domainssl.options import Kind
 from pipelines.recipe import LabelEntry
 
 YES = ("1", "yes", "y", "true", "t", "positive", "present")
@@ -23,7 +24,7 @@ class Targets:
     `outputs` names what a head predicts: the classes, no and yes, the findings, the levels, the answers, or the value.
     """
 
-    kind: str
+    kind: Kind
     y: Float64[np.ndarray, "n t"]
     outputs: tuple[str, ...]
 
@@ -129,12 +130,12 @@ def _findings(label: str, entry: LabelEntry, columns: "list[pd.Series[str]]") ->
             lower = column.astype(object).where(column.notna(), None).map(lambda word: word and word.strip().lower())
             answers.append(np.where(lower.isin(YES), 1.0, np.where(lower.isin(NO), 0.0, np.nan)))
         return Targets("multilabel", np.column_stack(answers), entry.columns)
-    cells = [None if pd.isna(cell) else [part.strip() for part in str(cell).split(entry.separator)] for cell in columns[0]]
+    cells = [
+        None if pd.isna(cell) else [part.strip() for part in str(cell).split(entry.separator)] for cell in columns[0]
+    ]
     names = sorted({part for cell in cells if cell for part in cell if part.lower() not in NOTHING})
     if not names:
-        raise CatalogError(
-            "labels.{label}: no cell names a finding; name a column that holds findings", label=label
-        )
+        raise CatalogError("labels.{label}: no cell names a finding; name a column that holds findings", label=label)
     y = np.array([[np.nan] * len(names) if cell is None else [float(name in cell) for name in names] for cell in cells])
     return Targets("multilabel", y, tuple(names))
 

@@ -1,7 +1,6 @@
 """Few-label draws: only training rows, nested, balanced, groups spread, reproducible."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -88,7 +87,9 @@ def test_natural_draws_are_as_large_nested_and_blind_to_the_class(table, size):
     usable = train & (labels >= 0)
     assert not (rows & ~usable).any()
     assert rows.sum() == min(usable.sum(), size * len(np.unique(labels[usable])))
-    again = drawing_order(np.where(members >= 0, 3 - members, -1), train, np.random.default_rng(seed), groups, "natural")
+    again = drawing_order(
+        np.where(members >= 0, 3 - members, -1), train, np.random.default_rng(seed), groups, "natural"
+    )
     np.testing.assert_array_equal(order, again)
 
 

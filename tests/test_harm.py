@@ -15,7 +15,9 @@ from domainssl.views.affine_crop import AffineCrop
 
 
 def test_the_best_is_chosen_and_the_earliest_of_equals():
-    start, early, late = (Candidate(n, np.array(s)) for n, s in (("start", [0.5, 0.7]), ("a", [0.8, 0.6]), ("b", [0.7, 0.7])))
+    start, early, late = (
+        Candidate(n, np.array(s)) for n, s in (("start", [0.5, 0.7]), ("a", [0.8, 0.6]), ("b", [0.7, 0.7]))
+    )
     assert choose([start, early, late]) is early
     assert choose([start, Candidate("worse", np.array([0.5, 0.6]))]) is start
     assert choose([start, Candidate("same", np.array([0.7, 0.5]))]) is start

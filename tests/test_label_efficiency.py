@@ -54,9 +54,7 @@ def measure(t: dict[str, np.ndarray], *starts: str, fit=fit_prototype, reference
     options = {"labels_per_class": (5, 20), "draws": 20, "draw": "balanced", "resamples": 100, "seed": 0} | changes
     asked = question(t)
     entries = [Entry(Cell(name, "last", "head"), FrozenFeatures(asked, t[name], fit)) for name in starts]
-    return label_efficiency(
-        asked, entries, METRICS, Cell(reference or starts[0], "last", "head"), **options
-    )
+    return label_efficiency(asked, entries, METRICS, Cell(reference or starts[0], "last", "head"), **options)
 
 
 def values(rows: list[dict]) -> list[dict]:
@@ -263,7 +261,9 @@ def test_thresholds_are_chosen_within_the_drawn_labels_and_keep_the_specificity(
     rng = np.random.default_rng(0)
     t = table(n=2000, k=2)
     asked = question(t, kind="yes_no", outputs=("no", "yes"), prevalence=0.1)
-    entries = [Entry(Cell("good", "last", "linear"), FrozenFeatures(asked, t["good"], fit_linear, with_thresholds=True))]
+    entries = [
+        Entry(Cell("good", "last", "linear"), FrozenFeatures(asked, t["good"], fit_linear, with_thresholds=True))
+    ]
     options = {"labels_per_class": (100,), "draws": 20, "draw": "balanced", "resamples": 50, "seed": 0}
     rows = label_efficiency(asked, entries, YES_NO_METRICS, Cell("good", "last", "linear"), **options)
     found = {row["metric"]: row["value"] for row in values(rows)}

@@ -117,8 +117,14 @@ def test_a_misspelt_key_is_unknown_and_gets_the_right_suggestion(
             ["classify.starts=['imagnet']"],
             "classify.starts: 'imagnet' is not known; did you mean 'imagenet'?",
         ),
-        (["classify.features=['stages']"], "classify.features: ['stages'] should begin with 'last', by which all are compared"),
-        (["classify.primary_labels=7"], "classify.primary_labels: 7 is not in labels_per_class; give one of [5, 10, 20, 25, 50, 100]"),
+        (
+            ["classify.features=['stages']"],
+            "classify.features: ['stages'] should begin with 'last', by which all are compared",
+        ),
+        (
+            ["classify.primary_labels=7"],
+            "classify.primary_labels: 7 is not in labels_per_class; give one of [5, 10, 20, 25, 50, 100]",
+        ),
         (
             ["classify.unit=study"],
             "classify.unit: 'study' needs columns.study in every catalog; name the column of study ids",

@@ -10,7 +10,18 @@ import pytest
 from pipelines.progress import Quiet
 from pipelines.recipe import Recipe, RecipeError, load_recipe
 from pipelines.run_folder import RunFolder, RunFolderError
-from pipelines.steps import DEPENDS, FILES, FORCED, STEPS, Context, StepError, StepResult, check_encoder, describe, run_steps
+from pipelines.steps import (
+    DEPENDS,
+    FILES,
+    FORCED,
+    STEPS,
+    Context,
+    StepError,
+    StepResult,
+    check_encoder,
+    describe,
+    run_steps,
+)
 
 ALL = tuple(STEPS)
 DONE, BEFORE = "done", "done before"

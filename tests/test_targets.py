@@ -51,7 +51,9 @@ def test_levels_by_number_or_by_order():
     np.testing.assert_array_equal(numbers.y[:, 0], [2, 0, np.nan, 1])
     words = made("ordered", {"label": ["mild", "none", "severe"]}, order=["none", "mild", "moderate", "severe"])
     assert words.outputs == ("none", "mild", "severe")
-    with pytest.raises(CatalogError, match=r"'mild' is no number; name the levels from the lowest in labels.label.order"):
+    with pytest.raises(
+        CatalogError, match=r"'mild' is no number; name the levels from the lowest in labels.label.order"
+    ):
         made("ordered", {"label": ["mild", "none"]})
 
 

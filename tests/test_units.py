@@ -36,9 +36,7 @@ def test_each_image_its_own_unit_changes_nothing_but_the_order():
 
 
 def test_units_whose_images_disagree_are_left_out_and_counted():
-    units = make_units(
-        "classes", np.array([[0.0], [1.0], [1.0]]), np.array(["p", "p", "q"]), np.array(["p", "p", "q"])
-    )
+    units = make_units("classes", np.array([[0.0], [1.0], [1.0]]), np.array(["p", "p", "q"]), np.array(["p", "p", "q"]))
     assert units.dropped == 1
     np.testing.assert_array_equal(units.truth[:, 0], [1])
     np.testing.assert_array_equal(units.join(np.array([[9.0], [9.0], [5.0]]), "mean")[:, 0], [5])

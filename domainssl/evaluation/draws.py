@@ -5,12 +5,14 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Int64, Shaped
 
+from domainssl.options import Kind
+
 Draw = Literal["balanced", "natural"]
 FIFTHS = 5  # of real values: a "class" to be balanced over
 
 
 def strata(
-    kind: str, y: Float64[np.ndarray, "n t"], outputs: int, train: Bool[np.ndarray, " n"]
+    kind: Kind, y: Float64[np.ndarray, "n t"], outputs: int, train: Bool[np.ndarray, " n"]
 ) -> Int64[np.ndarray, "n s"]:
     """What a draw is balanced over: each column numbers the rows' strata, -1 where a row is in none.
 

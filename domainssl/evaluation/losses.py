@@ -6,7 +6,6 @@ Axes: b row of a batch, n row, t target, o raw output, k prediction.
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,7 +13,8 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 from torch.nn import functional
 
-Kind = Literal["classes", "yes_no", "multilabel", "ordered", "real", "votes"]
+from domainssl.options import Kind
+
 # (b o) raw outputs and (b t) targets with NaN for unknown to the mean over what is known; 0, without a gradient, where
 # nothing is.
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -139,7 +139,7 @@ class Measuring:
         if metric.of == "all":
             return {(name, None): Curve(value[:, 0], resampled[:, 0])}
         estimable = self.question.estimable
-        by_class = {
+        by_class: dict[tuple[str, str | None], Curve] = {
             (name, answer): Curve(value[:, k], resampled[:, k]) for k, answer in enumerate(self.question.answers)
         }
         if not estimable.any():
@@ -156,7 +156,8 @@ def _mean_of_draws(
     values = values if values.ndim == 4 else values[..., None]
     defined = ~np.isnan(values)
     if defined.all():
-        return np.einsum("sdkr,rd->skr", values, shares)
+        mean: Float64[np.ndarray, "size k r"] = np.einsum("sdkr,rd->skr", values, shares)
+        return mean
     total = np.einsum("sdkr,rd->skr", np.where(defined, values, 0.0), shares)
     weight = np.einsum("sdkr,rd->skr", defined.astype(np.float64), shares)
     return np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), np.nan)

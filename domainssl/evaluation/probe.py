@@ -11,6 +11,7 @@ from domainssl.evaluation.metric import Prediction
 from domainssl.evaluation.task import TASKS
 from domainssl.heads.folds import grouped_folds
 from domainssl.heads.head import TrainingHalf
+from domainssl.options import Kind
 
 REPEATS = 4  # draws of labels in each fold
 
@@ -24,7 +25,7 @@ class Probe:
     first head and metric, learnt from at most `per_class` rows a class of the other folds.
     """
 
-    kind: str
+    kind: Kind
     y: Float64[np.ndarray, "n t"]
     outputs: int
     groups: Shaped[np.ndarray, " n"]

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float64, Int64, Shaped
 from domainssl.evaluation.intervals import MINIMUM_GROUPS, groups_with
 from domainssl.evaluation.metric import Metric, Prediction
 from domainssl.evaluation.units import Aggregate, Units, make_units
+from domainssl.options import Kind
 
 
 @final
@@ -28,7 +29,7 @@ class Question:
     """
 
     label: str
-    kind: str
+    kind: Kind
     y: Float64[np.ndarray, "n t"]
     outputs: tuple[str, ...]
     train: Bool[np.ndarray, " n"]
@@ -70,12 +71,13 @@ class Question:
     @cached_property
     def known(self) -> Bool[np.ndarray, " n"]:
         """Rows that have a label, or one answer of several."""
-        return ~np.isnan(self.y).all(axis=1)
+        unknown: Bool[np.ndarray, " n"] = np.isnan(self.y).all(axis=1)
+        return ~unknown
 
     @cached_property
     def scored(self) -> Bool[np.ndarray, " n"]:
         """Labelled test rows; those of a class without any labelled training row are left out, and named in `note`."""
-        rows = self.test & self.known
+        rows: Bool[np.ndarray, " n"] = self.test & self.known
         if self.by_class:
             rows &= np.isin(self.y[:, 0], self.y[self.train & self.known, 0])
         return rows
@@ -145,18 +147,18 @@ class Question:
             said += [f"{name} ({_too_few(min(p), '')})" for name, p in tested_answers if min(p) < MINIMUM_GROUPS]
         words = f"not scored: {', '.join(said)}" if said else ""
         if self.tested.dropped:
-            words += f"{'; ' if words else ''}{self.tested.dropped} unit(s) left out whose images carry different labels"
+            before = f"{words}; " if words else ""
+            words = f"{before}{self.tested.dropped} unit(s) left out whose images carry different labels"
         return words
 
     def prediction(
         self, predictions: Float64[np.ndarray, "u k"], thresholds: Float64[np.ndarray, " a"] | None
     ) -> Prediction:
         """What metrics are given of one head's predictions of the units."""
-        if self.prevalence is None:
-            prevalence = None
-        else:
-            given = self.prevalence if isinstance(self.prevalence, Mapping) else dict.fromkeys(self.answers, self.prevalence)
-            prevalence = np.array([given.get(name, np.nan) for name in self.answers])
+        prevalence, given = None, self.prevalence
+        if given is not None:
+            shares = given if isinstance(given, Mapping) else dict.fromkeys(self.answers, given)
+            prevalence = np.array([shares.get(name, np.nan) for name in self.answers])
         return Prediction(predictions, thresholds, prevalence, self.outlier if self.kind == "real" else None)
 
     def halves(self) -> tuple[Int64[np.ndarray, " m"], Int64[np.ndarray, " s"]]:
@@ -165,4 +167,5 @@ class Question:
 
 
 def _too_few(count: int, which: str) -> str:
-    return f"not estimable: {count} group{'' if count == 1 else 's'}{which} in the test half, {MINIMUM_GROUPS} are needed"
+    groups = f"{count} group{'' if count == 1 else 's'}{which}"
+    return f"not estimable: {groups} in the test half, {MINIMUM_GROUPS} are needed"

@@ -1,4 +1,4 @@
-"""Rows of metrics.json from curves: values, paired differences, and how many labels of the reference are worth as much."""
+"""Rows of metrics.json from curves: values, paired differences, and how many reference labels are worth as much."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
@@ -11,13 +11,13 @@ from domainssl.evaluation.label_ratio import EqualLabels, equal_labels, equal_la
 from domainssl.evaluation.measuring import Curve, Measuring
 from domainssl.evaluation.multiplicity import bootstrap_p, holm
 
-# In metrics.json `value` is None where a metric is not estimable or undefined, and `low` and `high` also where fewer than
-# 20 draws were made; `note` says why. `labels_per_class` counts every label that the head, its strength and its
+# In metrics.json `value` is None where a metric is not estimable or undefined, and `low` and `high` also where fewer
+# than 20 draws were made; `note` says why. `labels_per_class` counts every label that the head, its strength and its
 # thresholds saw, `n_labels` those of the first draw, all classes together. `difference_to` is a start: what the row's
 # start, head and features are better by than that start's, with the head and features named beside it.
-# `p` stands on the confirmatory differences, `p_holm` on all of them but the one that is `primary`. In rows whose metric is
-# "equal_labels", `beyond` and `below` name those of value, low and high that lie outside of the numbers of labels tried;
-# the largest or smallest number stands in their place.
+# `p` stands on the confirmatory differences, `p_holm` on all of them but the one that is `primary`. In rows whose
+# metric is "equal_labels", `beyond` and `below` name those of value, low and high that lie outside of the numbers of
+# labels tried; the largest or smallest number stands in their place.
 MetricRow = TypedDict(
     "MetricRow",
     {
@@ -88,7 +88,7 @@ def mark_primary(rows: Sequence[MetricRow], label: str, metric: str, labels_per_
 
 
 def confirm(rows: Sequence[MetricRow], measuring: Measuring, curves: Mapping[Cell, Curves], reference: Cell) -> None:
-    """Give the confirmatory differences their p: continued minus the reference, in the primary metric, at every size."""
+    """Give the confirmatory differences their p: continued minus reference, in the primary metric, at every size."""
     cell = Cell("continued", reference.features, reference.head)
     metric = next(iter(measuring.metrics))
     if cell not in curves or cell == reference:
@@ -184,9 +184,7 @@ def _row(measuring: Measuring, cell: Cell, metric: str, better: str, labels: int
     }
 
 
-def _equal_labels(
-    measuring: Measuring, cell: Cell, ours: Curves, reference: Cell, theirs: Curves
-) -> list[MetricRow]:
+def _equal_labels(measuring: Measuring, cell: Cell, ours: Curves, reference: Cell, theirs: Curves) -> list[MetricRow]:
     """With how many labels the reference does as well, in the primary metric."""
     metric, of = next(iter(measuring.metrics.items()))
     sizes, curve, other = measuring.sizes, ours[metric, None], theirs[metric, None]

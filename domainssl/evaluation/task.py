@@ -20,7 +20,7 @@ from domainssl.heads.propagation import fit_propagation
 from domainssl.heads.prototype import fit_prototype
 from domainssl.heads.ridge import fit_ridge
 from domainssl.heads.votes import fit_votes
-from domainssl.options import HEADS
+from domainssl.options import HEADS, Kind
 
 
 @final
@@ -45,7 +45,7 @@ _CLASS_HEADS: Mapping[str, Fit] = {
     "lda": fit_lda,
     "propagation": fit_propagation,
 }
-_FITS: Mapping[str, Mapping[str, Fit]] = {
+_FITS: Mapping[Kind, Mapping[str, Fit]] = {
     "classes": _CLASS_HEADS,
     "yes_no": _CLASS_HEADS,
     "multilabel": {"linear": fit_multilabel, "knn": fit_knn_answers},
@@ -53,7 +53,7 @@ _FITS: Mapping[str, Mapping[str, Fit]] = {
     "real": {"ridge": fit_ridge, "knn": fit_knn_values},
     "votes": {"linear": fit_votes, "knn": fit_knn_votes},
 }
-_METRICS: Mapping[str, Mapping[str, Metric]] = {
+_METRICS: Mapping[Kind, Mapping[str, Metric]] = {
     "classes": CLASS_METRICS,
     "yes_no": YES_NO_METRICS,
     "multilabel": MULTILABEL_METRICS,
@@ -61,7 +61,7 @@ _METRICS: Mapping[str, Mapping[str, Metric]] = {
     "real": REAL_METRICS,
     "votes": VOTE_METRICS,
 }
-TASKS: Mapping[str, Task] = {
+TASKS: Mapping[Kind, Task] = {
     kind: Task(heads, _METRICS[kind], LOSSES[kind], PREDICTIONS[kind]) for kind, heads in _FITS.items()
 }
 assert {kind: tuple(task.heads) for kind, task in TASKS.items()} == dict(HEADS)  # recipes are checked by these names

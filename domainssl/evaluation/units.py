@@ -6,6 +6,8 @@ from typing import Literal, final
 import numpy as np
 from jaxtyping import Float64, Int64, Shaped
 
+from domainssl.options import Kind
+
 Aggregate = Literal["mean", "max"]
 
 
@@ -17,7 +19,7 @@ class Units:
     `dropped` counts units that are left out because their images carry different classes or levels.
     """
 
-    kind: str
+    kind: Kind
     member: Int64[np.ndarray, " n"]
     truth: Float64[np.ndarray, "u t"]
     groups: Shaped[np.ndarray, " u"]
@@ -39,7 +41,7 @@ class Units:
 
 
 def make_units(
-    kind: str, y: Float64[np.ndarray, "n t"], ids: Shaped[np.ndarray, " n"], groups: Shaped[np.ndarray, " n"]
+    kind: Kind, y: Float64[np.ndarray, "n t"], ids: Shaped[np.ndarray, " n"], groups: Shaped[np.ndarray, " n"]
 ) -> Units:
     """Units of images that share an id; a unit's group is that of its first image.
 
