@@ -13,7 +13,7 @@ MOST_WORDS = 50  # a column of more different words tells who somebody is, not w
 
 
 def metadata_features(frame: pd.DataFrame, columns: Sequence[str]) -> Float32[np.ndarray, "n d"]:
-    """One row an object: numbers as they are (the mean where unknown, and a column that says so), a column for each word.
+    """One row an object: numbers as they are (the mean where unknown, and a column that says so), a column for a word.
 
     Raises PublicError for a column that the catalog does not have or keep, and for one of too many words.
     """
