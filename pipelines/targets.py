@@ -11,8 +11,9 @@ from catalogs.errors import CatalogError
 from domainssl.options import Kind
 from pipelines.recipe import LabelEntry
 
-YES = ("1", "yes", "y", "true", "t", "positive", "present")
-NO = ("0", "no", "n", "false", "f", "negative", "absent")
+# "1.0" and "0.0" are what programs write that keep a column with empty cells as floating-point numbers.
+YES = ("1", "1.0", "yes", "y", "true", "t", "positive", "present")
+NO = ("0", "0.0", "no", "n", "false", "f", "negative", "absent")
 NOTHING = ("", "no finding", "none")  # words of a cell with several findings that stand for none
 
 
