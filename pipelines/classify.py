@@ -5,11 +5,13 @@ import pandas as pd
 from jaxtyping import Float, Float32, Float64
 
 from domainssl.embedding import read_parts
-from domainssl.evaluation.contenders import Cell, FrozenFeatures
+from domainssl.evaluation.contenders import Cell, FrozenFeatures, training_half
 from domainssl.evaluation.label_efficiency import Entry, label_efficiency
+from domainssl.evaluation.metric import Prediction
 from domainssl.evaluation.question import Question
 from domainssl.evaluation.rows import MetricRow, mark_primary
 from domainssl.evaluation.task import TASKS
+from domainssl.evaluation.value_metrics import median_level
 from domainssl.heads.files import save_head
 from domainssl.heads.head import FittedHead, TrainingHalf
 from domainssl.options import Kind
@@ -89,7 +91,7 @@ def predicted(
     if kind == "multilabel":
         found = np.array([";".join(names[row >= 0.5]) for row in scores], dtype=object)
     elif kind == "ordered":
-        found = names[np.minimum((scores.cumsum(axis=1) < 0.5).sum(axis=1), len(names) - 1)]
+        found = names[median_level(Prediction(scores))]
     else:
         found = names[scores.argmax(axis=1)]
     return {label: found, **columns}
@@ -114,7 +116,8 @@ def _measured(
     y, train = targets.y[rows], objects.train[rows]
     units = {"image": frame["object_id"], "patient": frame["group"]}
     if classify.unit == "study":
-        units["study"] = frame["study"].where(frame["study"].notna(), frame["object_id"])
+        named = frame["group"] + "\0" + frame["study"].astype(str)  # numbers of studies may repeat between patients
+        units["study"] = named.where(frame["study"].notna(), frame["object_id"])
     question = Question(
         label,
         targets.kind,
@@ -134,6 +137,7 @@ def _measured(
     main = [cell for cell in cells if (cell.features, cell.head) in (("last", heads[0]), ("columns", heads[0]))]
     beside = [cell for cell in cells if cell not in main and cell.features != "columns"]
     kept = [cell for cell in beside if classify.cross or cell.features == "last" or cell.head == heads[0]]
+    halves = {key: training_half(question, x) for key, x in features.items()}
     entries = [
         Entry(
             cell,
@@ -141,6 +145,7 @@ def _measured(
                 question,
                 features[cell.start, cell.features],
                 task.heads[cell.head],
+                half=halves[cell.start, cell.features],
                 with_thresholds=cell in main and targets.kind in ("yes_no", "multilabel"),
             ),
         )
@@ -170,6 +175,7 @@ def _measured(
                 draw=draw,
                 resamples=classify.resamples,
                 seed=recipe.seed,
+                confirmatory=draw == classify.draw[0],
                 on_entry=lambda: counter.advance(1),
             )
     return found
@@ -195,5 +201,7 @@ def _features(context: Context, objects: Objects, embedded: Float32[np.ndarray, 
             place = {object_id: row for row, object_id in enumerate(ids)}
             found[start, kind] = features[[place[object_id] for object_id in wanted]]
     if context.recipe.classify.metadata:
-        found["metadata", "columns"] = metadata_features(objects.frame.iloc[rows], context.recipe.classify.metadata)
+        found["metadata", "columns"] = metadata_features(
+            objects.frame.iloc[rows], objects.train[rows], context.recipe.classify.metadata
+        )
     return found

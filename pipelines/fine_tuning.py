@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from domainssl.evaluation.contenders import Answer
+from domainssl.evaluation.constant_answers import constant_answer
 from domainssl.evaluation.losses import raw_outputs, without_absent
 from domainssl.evaluation.question import Question
 from domainssl.evaluation.task import TASKS
@@ -37,6 +38,9 @@ class FineTuning:
     def __call__(self, rows: Int64[np.ndarray, " m"], rng: np.random.Generator) -> Answer:
         question, context, store = self._question, self._context, self._objects.store
         kind, outputs, y = question.kind, len(question.outputs), question.y[rows]
+        constant, scored = constant_answer(kind, y, outputs), self._rows[question.halves()[1]]
+        if constant is not None:
+            return Answer(np.tile(constant, (len(scored), 1)))
         task, precision = TASKS[kind], timed_precision(context, self._encoder)
         mean, scale = (float(y.mean()), float(y.std()) or 1.0) if kind == "real" else (0.0, 1.0)
         tuned = fine_tune(
@@ -53,7 +57,7 @@ class FineTuning:
             seed=int(rng.integers(2**31)),
             device=context.device,
         )
-        raw = tuned.predict(store, self._rows[question.halves()[1]], precision=precision, device=context.device)
+        raw = tuned.predict(store, scored, precision=precision, device=context.device)
         predictions = task.predictions(raw) * scale + mean
         if question.by_class:
             predictions = without_absent(predictions, np.isin(np.arange(outputs), y[:, 0]))

@@ -51,18 +51,22 @@ def choose_encoder(
         facts = {"chosen": "last epoch", "why": why, "candidates": [], "measured_by": "nothing"}
         return Chosen(last, "last epoch", facts)
     probes, rows = _probes(context, objects) if guard == "labels" else ([], np.empty(0, np.int64))
-    tried = []
+    tried: list[Candidate] = []
+    units = np.ones(len(probes))
     for name, load in context.progress.track(list(candidates.items()), "pretrain: which checkpoint"):
         encoder = load()
         if probes:
             precision = timed_precision(context, encoder)
             x = embed(encoder, objects.store, rows, precision=precision, device=context.device)
-            scores = np.concatenate([probe.scores(x[places]) for probe, places in probes])
+            by_label = [probe.scores(x[places]) for probe, places in probes]
+            if not tried and len(probes) > 1:  # different metrics have no common unit but their spread
+                units = np.array([max(float(scores.std()), 1e-3) for scores in by_label])
+            scores = np.concatenate([scores / unit for scores, unit in zip(by_label, units, strict=True)])
         else:
             scores = label_free_scores(encoder, objects.store, _seen(context, objects), policy, context.recipe.seed)
         tried.append(Candidate(name, scores))
     best = choose(tried)
-    return Chosen(candidates[best.name](), best.name, _facts(tried, best, len(rows) if probes else 0))
+    return Chosen(candidates[best.name](), best.name, _facts(tried, best, len(rows) if probes else 0, len(probes)))
 
 
 def _probes(
@@ -88,18 +92,22 @@ def _probes(
 
 def _seen(context: Context, objects: Objects) -> Int64[np.ndarray, " n"]:
     rng = np.random.default_rng([context.recipe.seed, 79])
-    return np.sort(rng.permutation(objects.pretraining_rows())[:SEEN])
+    rows = objects.pretraining_rows()
+    rows = rows[objects.train[rows]] if context.recipe.labels else rows  # transductive: the choice is not
+    return np.sort(rng.permutation(rows)[:SEEN])
 
 
-def _facts(tried: list[Candidate], best: Candidate, labelled: int) -> dict[str, Any]:
+def _facts(tried: list[Candidate], best: Candidate, labelled: int, labels: int) -> dict[str, Any]:
     """What the page shows: the candidates' scores with twice the standard error of their gain over the start."""
     start, last = tried[0], tried[-1]
     gain, error = paired_gain(last, start)
     by = (
-        f"a linear head on {labelled:,} labelled objects of the training half, by folds of groups"
+        f"the first head on {labelled:,} labelled objects of the training half, by folds of groups"
         if labelled
         else "a label-free score on images of the training half"
     )
+    if labels > 1:
+        by += f", mean of {labels} labels in units of their spread over folds"
     shown = f"{gain:+.3f} after the last epoch, standard error {error:.3f}, measured by {by}"
     if best.name == START:
         why = f"Pretraining did not help: the encoder it started from was kept as it was ({shown})."

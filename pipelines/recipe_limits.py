@@ -140,6 +140,9 @@ def _classify(recipe: Mapping[str, Any]) -> list[str]:
         problems.append(
             f"classify.features: {classify['features']} should begin with 'last', by which all are compared"
         )
+    kinds = {entry["kind"] for entry in labels.values()}
+    if classify["aggregate"] == "max" and not kinds <= {"yes_no", "multilabel"}:
+        problems.append("classify.aggregate: 'max' is for yes_no and multilabel labels; give 'mean'")
     wanted, measured = classify["primary_labels"], classify["labels_per_class"]
     if wanted is not None and wanted not in measured:
         problems.append(f"classify.primary_labels: {wanted} is not in labels_per_class; give one of {measured}")

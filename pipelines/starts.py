@@ -51,9 +51,11 @@ def start_encoder(context: Context, objects: Objects, weights: str, name: str | 
 
 def timed_precision(context: Context, encoder: TimmEncoder) -> Precision:
     """How this encoder is computed in: timed once a run and kept in the manifest, so that resuming changes nothing."""
-    known = context.run.read_manifest().get("precision", {})
+    manifest = context.run.read_manifest()
     subject = f"{encoder.name} {len(encoder.input.bands)}x{encoder.input.size} {context.device}"
-    if known.get("of") != subject:
+    first = manifest.get("precision", {})
+    known = first if first.get("of") == subject else manifest.get("precision of other starts", {}).get(subject, {})
+    if not known:
         if context.device == "cpu":
             seconds = time_training_step(encoder)
         else:
@@ -67,5 +69,8 @@ def timed_precision(context: Context, encoder: TimmEncoder) -> Precision:
             "threads": torch.get_num_threads(),
             "seconds": {f"{p.dtype}{' channels_last' if p.channels_last else ''}": s for p, s in seconds.items()},
         }
-        context.run.update(precision=known)
+        if first:  # a start of another architecture
+            context.run.update(**{"precision of other starts": {subject: known}})
+        else:
+            context.run.update(precision=known)
     return Precision(known["dtype"], known["channels_last"])

@@ -56,8 +56,8 @@ def targets(frame: pd.DataFrame, label: str, entry: LabelEntry) -> Targets:
         raise CatalogError(
             "labels.{label}: a count of votes is negative; give counts from 0 up, empty where unknown", label=label
         )
-    asked = np.nansum(numbers, axis=1, keepdims=True) > 0
-    return Targets("votes", np.where(asked, np.nan_to_num(numbers), np.nan), entry.columns)
+    asked = numbers.sum(axis=1, keepdims=True) > 0  # NaN is not: an unknown count leaves the shares unknown
+    return Targets("votes", np.where(asked, numbers, np.nan), entry.columns)
 
 
 def _classes(label: str, column: "pd.Series[str]") -> Targets:
@@ -161,7 +161,9 @@ def _ordered(label: str, column: "pd.Series[str]", order: tuple[str, ...]) -> Ta
                 {"word": repr(words[int(np.flatnonzero(np.isnan(values))[0])])},
                 label=label,
             )
-        names = [words[i] for i in np.argsort(values)]
+        level_of = {word: float(value) for word, value in zip(words, values, strict=True)}
+        column = column.map(level_of, na_action="ignore").map(lambda value: f"{value:g}", na_action="ignore")
+        names = [f"{value:g}" for value in np.unique(values)]  # "1" and "1.0" are one level
     if len(names) < 2:
         raise CatalogError(
             "labels.{label}: {word} is the only level; name a column that holds two or more",

@@ -6,6 +6,7 @@ from typing import Protocol, final, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
+from domainssl.evaluation.constant_answers import constant_answer
 from domainssl.evaluation.question import Question
 from domainssl.evaluation.thresholds import thresholds
 from domainssl.heads.head import Fit, TrainingHalf
@@ -37,18 +38,25 @@ class Contender(Protocol):
 
 @final
 class FrozenFeatures:
-    """A head on features that do not change; `thresholds`: also choose them within the drawn labels.
+    """A head on features that do not change; `with_thresholds`: also choose them within the drawn labels.
 
-    `x` has one row an object of the question. Raises ValueError where a training or scored row holds NaN or infinity.
+    `x` has one row an object of the question; `half` shares what is derived from the training half's (standardisation,
+    graph) between heads, `training_half` makes it. Raises ValueError where a scored row holds NaN or infinity.
     """
 
     def __init__(
-        self, question: Question, x: Float[np.ndarray, "n d"], fit: Fit, *, with_thresholds: bool = False
+        self,
+        question: Question,
+        x: Float[np.ndarray, "n d"],
+        fit: Fit,
+        *,
+        half: TrainingHalf | None = None,
+        with_thresholds: bool = False,
     ) -> None:
         self._question = question
         self._fit = fit
         train, scored = question.halves()
-        self._half = TrainingHalf(x[train], question.groups[train])
+        self._half = training_half(question, x) if half is None else half
         self._place = np.full(len(x), -1, np.int64)
         self._place[train] = np.arange(len(train))
         self._scored = x[scored]
@@ -60,12 +68,20 @@ class FrozenFeatures:
     def __call__(self, rows: Int64[np.ndarray, " m"], rng: np.random.Generator) -> Answer:
         question, outputs = self._question, len(self._question.outputs)
         places, y = self._place[rows], question.y[rows]
-        if question.by_class and len(np.unique(y)) == 1:  # natural draws may hold one class, which says nothing else
-            certain = np.eye(outputs)[int(y[0, 0])]
-            undecided = np.full(len(question.answers), np.nan) if self._with_thresholds else None
-            return Answer(np.tile(certain, (len(self._scored), 1)), undecided)
+        constant = constant_answer(question.kind, y, outputs)
+        if constant is not None:
+            none = np.full(len(question.answers), np.nan) if self._with_thresholds else None
+            return Answer(np.tile(constant, (len(self._scored), 1)), none)
         head = self._fit(self._half, places, y, outputs, rng)
         predictions = head.predict(self._scored)
         if not self._with_thresholds:
             return Answer(predictions)
-        return Answer(predictions, thresholds(question, self._fit, self._half, rows, places, rng))
+        return Answer(predictions, thresholds(question, self._fit, self._half, rows, rng))
+
+
+def training_half(question: Question, x: Float[np.ndarray, "n d"]) -> TrainingHalf:
+    """The features of the question's training half, standardised before threads share them."""
+    train, _ = question.halves()
+    half = TrainingHalf(x[train], question.groups[train])
+    _ = half.z
+    return half

@@ -41,8 +41,9 @@ def drawing_order(
 ) -> Int64[np.ndarray, " n"]:
     """Each row's place in the draws, from 0; -1 for rows without a label and rows of the test half.
 
-    The rows with a place below m are the draw of m labels a class, so draws of several sizes are nested. Balanced: at
-    most m of each stratum. Natural: as many rows, taken at random from all.
+    The rows with a place below m are the draw of m labels a class, so draws of several sizes are nested. Balanced: the
+    first m of each stratum's queue (a row with several findings stands in several). Natural: at most m times as many
+    rows as there are strata, taken at random from all.
     """
     if draw == "balanced":
         places = np.column_stack([nested_order(column, train, rng, groups) for column in strata.T])

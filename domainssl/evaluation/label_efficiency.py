@@ -33,6 +33,7 @@ def label_efficiency(
     draw: Draw,
     resamples: int,
     seed: int,
+    confirmatory: bool = True,
     on_entry: Callable[[], None] = lambda: None,
 ) -> list[MetricRow]:
     """Score every entry on the test half at every number of labels; the first metric is the primary one.
@@ -40,7 +41,7 @@ def label_efficiency(
     Each head learns from `draws` random sets of labels that are nested over the numbers and the same for every entry.
     A value is the mean over draws of the metric on the scored units. Its 95 % interval is a percentile bootstrap that
     draws test groups and draws of labels with replacement, jointly; all entries share the resamples, so differences are
-    paired. The differences of continued pretraining to the `reference`, one of the entries, carry p-values.
+    paired. The differences of continued pretraining to the `reference`, one of the entries, carry p-values if `confirmatory`.
     The test half is scored and nothing else: thresholds and strengths are chosen within the drawn labels.
     """
     measuring = Measuring(
@@ -51,6 +52,6 @@ def label_efficiency(
         curves[entry.cell] = measuring.curves(entry.contender, entry.draws)
         on_entry()
     rows = rows_of(measuring, curves, reference)
-    if draw == "balanced":
+    if confirmatory:
         confirm(rows, measuring, curves, reference)
     return rows

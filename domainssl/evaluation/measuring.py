@@ -21,10 +21,27 @@ MINIMUM_DRAWS = 20  # fewer draws understate what the choice of labels adds, so 
 @final
 @dataclass(frozen=True)
 class Curve:
-    """One metric of one contender: a value a size, and in every resample (none: too few draws for an interval)."""
+    """One metric of one contender: a value a size and draw, and in every resample (none: too few draws for an interval).
 
-    value: Float64[np.ndarray, " size"]
+    `resampled` holds means over the draws.
+    """
+
+    by_draw: Float64[np.ndarray, "size d"]
     resampled: Float32[np.ndarray, "size r"]
+
+    @property
+    def value(self) -> Float64[np.ndarray, " size"]:
+        """The mean over the draws in which the metric is defined."""
+        return _mean(self.by_draw)
+
+    def minus(self, other: "Curve") -> "Curve":
+        """The paired difference; where one has more draws, by those that both have, and without resamples."""
+        both = min(self.by_draw.shape[1], other.by_draw.shape[1])
+        paired = self.by_draw.shape == other.by_draw.shape
+        kept = min(self.resampled.shape[1], other.resampled.shape[1]) if paired else 0
+        return Curve(
+            self.by_draw[:, :both] - other.by_draw[:, :both], self.resampled[:, :kept] - other.resampled[:, :kept]
+        )
 
 
 @final
@@ -59,7 +76,7 @@ class Measuring:
         ]
         self._head_seed = head_seed
         self._groups = GroupResamples(question.tested.groups, resamples, bootstrap)
-        self._shares = draw_weights(draws, resamples, np.random.default_rng(shares))
+        self._shares_seed = shares
 
     def rows(self, size: int, draw: int) -> Int64[np.ndarray, " m"]:
         """The labelled rows of one draw."""
@@ -88,10 +105,9 @@ class Measuring:
                     continue
                 values = np.array([self._measure(metric, answer, ones) for answer in answers])  # cell k 1
                 shape = (len(self.sizes), count, values.shape[1])
-                by_size = _mean_of_draws(values.reshape(shape), np.full((1, count), 1 / count))[..., 0]
                 empty = np.empty((len(self.sizes), values.shape[1], 0), np.float32)
                 resampled = self._resampled(pool, metric, answers, shape) if intervals else empty
-                found |= self._named(name, metric, by_size, resampled)
+                found |= self._named(name, metric, values.reshape(shape), resampled)
         return found
 
     def _answer(self, contender: Contender, size: int, draw: int) -> Answer:
@@ -120,40 +136,40 @@ class Measuring:
         """Every size's mean over the draws, as often as each was drawn, under every resample of the test groups."""
         sizes, draws, classes = shape
         found = np.empty((sizes, classes, self.resamples), np.float32)
+        shares = draw_weights(draws, self.resamples, np.random.default_rng(self._shares_seed))
         at_once = max(1, WEIGHTS_AT_ONCE // len(self.question.tested.truth))
         for begin in range(0, self.resamples, at_once):
             end = min(begin + at_once, self.resamples)
             weights = self._groups.weights(begin, end)
             parts = list(pool.map(lambda answer: self._measure(metric, answer, weights), answers))  # noqa: B023 - used up here
             values = np.array(parts).reshape(sizes, draws, classes, end - begin)
-            found[..., begin:end] = _mean_of_draws(values, self._shares[begin:end])
+            found[..., begin:end] = _mean_of_draws(values, shares[begin:end])
         return found
 
     def _named(
         self,
         name: str,
         metric: Metric,
-        value: Float64[np.ndarray, "size k"],
+        values: Float64[np.ndarray, "size d k"],
         resampled: Float32[np.ndarray, "size k r"],
     ) -> dict[tuple[str, str | None], Curve]:
         if metric.of == "all":
-            return {(name, None): Curve(value[:, 0], resampled[:, 0])}
+            return {(name, None): Curve(values[:, :, 0], resampled[:, 0])}
         estimable = self.question.estimable
-        by_class: dict[tuple[str, str | None], Curve] = {
-            (name, answer): Curve(value[:, k], resampled[:, k]) for k, answer in enumerate(self.question.answers)
+        by_class = {
+            (name, answer): Curve(values[:, :, k], resampled[:, k]) for k, answer in enumerate(self.question.answers)
         }
         if not estimable.any():
-            missing = np.full(len(self.sizes), np.nan)
+            missing = np.full(values.shape[:2], np.nan)
             return {(name, None): Curve(missing, resampled[:, 0, :0]), **by_class}
-        macro = Curve(_mean(value[:, estimable]), _mean(resampled[:, estimable]))
-        return {(name, None): macro, **by_class}
+        by_draw = _mean(values[:, :, estimable].transpose(0, 2, 1))
+        return {(name, None): Curve(by_draw, _mean(resampled[:, estimable])), **by_class}
 
 
 def _mean_of_draws(
-    values: Float64[np.ndarray, "size d k *r"], shares: Float64[np.ndarray, "r d"]
+    values: Float64[np.ndarray, "size d k r"], shares: Float64[np.ndarray, "r d"]
 ) -> Float64[np.ndarray, "size k r"]:
     """The mean over the draws in which the metric is defined (nothing is called yes in some: no PPV), else NaN."""
-    values = values if values.ndim == 4 else values[..., None]
     defined = ~np.isnan(values)
     if defined.all():
         mean: Float64[np.ndarray, "size k r"] = np.einsum("sdkr,rd->skr", values, shares)
@@ -164,7 +180,7 @@ def _mean_of_draws(
 
 
 def _mean(values: Float[np.ndarray, "size k *r"]) -> Float[np.ndarray, "size *r"]:
-    """The mean over the classes in which the metric is defined; NaN where it is in none."""
+    """The mean over the second axis, of classes or draws in which the metric is defined; NaN where it is in none."""
     defined = ~np.isnan(values)
     count = defined.sum(axis=1)
     total = np.where(defined, values, 0).sum(axis=1)

@@ -13,7 +13,7 @@ from domainssl.evaluation.multiplicity import bootstrap_p, holm
 
 # In metrics.json `value` is None where a metric is not estimable or undefined, and `low` and `high` also where fewer
 # than 20 draws were made; `note` says why. `labels_per_class` counts every label that the head, its strength and its
-# thresholds saw, `n_labels` those of the first draw, all classes together. `difference_to` is a start: what the row's
+# thresholds saw (not those by which the exported checkpoint was chosen: the page says how many), `n_labels` those of the first draw, all classes together. `difference_to` is a start: what the row's
 # start, head and features are better by than that start's, with the head and features named beside it.
 # `p` stands on the confirmatory differences, `p_holm` on all of them but the one that is `primary`. In rows whose
 # metric is "equal_labels", `beyond` and `below` name those of value, low and high that lie outside of the numbers of
@@ -131,13 +131,7 @@ def _differences(
         theirs = curves[other].get((metric, answer))
         if theirs is None or measuring.metrics[metric].better == "neither" or (answer is not None and not by_class):
             continue
-        both = min(curve.resampled.shape[1], theirs.resampled.shape[1])
-        draws_differ = curve.resampled.shape[1] != theirs.resampled.shape[1]
-        difference = Curve(
-            curve.value - theirs.value,
-            curve.resampled[:, :0] if draws_differ else curve.resampled[:, :both] - theirs.resampled[:, :both],
-        )
-        for row in _rows(measuring, cell, metric, answer, difference):
+        for row in _rows(measuring, cell, metric, answer, curve.minus(theirs)):
             row["difference_to"] = other.start
             row["difference_to_head"] = other.head
             row["difference_to_features"] = other.features

@@ -17,7 +17,7 @@ def _ordinal_error(
     prediction: Prediction, truth: Float64[np.ndarray, "n 1"], weights: Float64[np.ndarray, "n r"]
 ) -> Float64[np.ndarray, "1 r"]:
     """Mean absolute difference, in levels, of the predicted distribution's median from the truth."""
-    difference = _median_level(prediction) - _levels(prediction, truth)
+    difference = median_level(prediction) - _levels(prediction, truth)
     return weighted_mean(np.abs(difference)[None].astype(np.float64), weights)
 
 
@@ -25,7 +25,7 @@ def _quadratic_kappa(
     prediction: Prediction, truth: Float64[np.ndarray, "n 1"], weights: Float64[np.ndarray, "n r"]
 ) -> Float64[np.ndarray, "1 r"]:
     """Cohen's kappa of the median levels, weighted by squared differences; NaN where one level is all (Cohen 1968)."""
-    p = _median_level(prediction).astype(np.float64)
+    p = median_level(prediction).astype(np.float64)
     t = _levels(prediction, truth).astype(np.float64)
     # By chance the mean squared difference is E[p^2] + E[t^2] - 2 E[p] E[t]; in sums, exact for multiplicities.
     sums = np.stack([np.ones(len(p)), p, t, p * p + t * t, (p - t) ** 2]) @ weights
@@ -83,7 +83,7 @@ def _vote_error(
     return weighted_mean(differences[None], weights, ~np.isnan(differences)[None])
 
 
-def _median_level(prediction: Prediction) -> Int64[np.ndarray, " n"]:
+def median_level(prediction: Prediction) -> Int64[np.ndarray, " n"]:
     """The lowest level at or below which lies half of the probability."""
     refuse_nan("scores", prediction.scores)
     at_or_below = prediction.scores.cumsum(axis=1)

@@ -1,5 +1,6 @@
 """Label spreading over the neighbour graph of all rows of the training half, labelled or not."""
 
+import threading
 import weakref
 from dataclasses import dataclass
 from typing import final
@@ -20,6 +21,7 @@ NEIGHBOURS = 10
 ALPHA = 0.7
 TEMPERATURE = 0.2  # of the weights exp((cosine - 1) / temperature)
 
+_building = threading.Lock()
 _graphs: dict[int, csr_array] = {}  # by the id of the TrainingHalf; an entry goes when its half does
 
 
@@ -107,7 +109,8 @@ def _weight(distance: Float32[np.ndarray, "..."], temperature: float) -> Float64
 
 def _graph(half: TrainingHalf) -> csr_array:
     key = id(half)
-    if key not in _graphs:
-        _graphs[key] = neighbour_graph(half.z, NEIGHBOURS, TEMPERATURE)
-        weakref.finalize(half, _graphs.pop, key, None)
-    return _graphs[key]
+    with _building:  # several threads ask for the same one at once
+        if key not in _graphs:
+            _graphs[key] = neighbour_graph(half.z, NEIGHBOURS, TEMPERATURE)
+            weakref.finalize(half, _graphs.pop, key, None)
+        return _graphs[key]
