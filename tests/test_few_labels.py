@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from reports.few_labels import equal_sentence, few_labels, headline_sentence
+from reports.few_label_words import equal_sentence, headline_sentence
+from reports.few_labels import few_labels
 from reports.metric_rows import columns_of, verdict
 
 HOSTILE = "<img src=x onerror=alert(1)>"

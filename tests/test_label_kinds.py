@@ -73,6 +73,7 @@ size = 32
 epochs = 1
 projector_epochs = 1
 batch_size = 16
+guard = "label_free"
 
 [rank]
 trees = 20
@@ -83,10 +84,12 @@ labels_per_class = [2, 4]
 draws = 20
 starts = ["random", "scratch", "continued", "published"]
 features = ["last", "stages", "symmetry"]
+heads = {heads}
 unit = "patient"
 metadata = ["exposure", "camera"]
 resamples = 40
 """
+QUICK = ("prototype", "propagation", "knn", "ridge")  # those that are fitted without an optimisation
 TUNED = """
 [classify]
 labels_per_class = [2]
@@ -171,9 +174,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def done(folder: Path) -> Path:
-    return run(folder, "full", FULL)
+@pytest.fixture(scope="module", params=["quick", pytest.param("every", marks=pytest.mark.slow)])
+def done(folder: Path, request: pytest.FixtureRequest) -> Path:
+    """The run with some heads, whose first ones are quick, and with all of them."""
+    heads = list(QUICK) if request.param == "quick" else []
+    return run(folder, request.param, FULL.replace("{heads}", json.dumps(heads)))
+
+
+def heads_of(done: Path, kind: str) -> tuple[str, ...]:
+    """The heads that the run should have for a kind, the one that predicts first."""
+    every = HEADS[kind]  # type: ignore[index]
+    return every if done.name == "every" else tuple(head for head in every if head in QUICK)
 
 
 def rows_of(run: Path) -> list[dict[str, Any]]:
@@ -195,11 +206,11 @@ def values(rows: list[dict[str, Any]], **wanted: object) -> list[dict[str, Any]]
 
 
 @pytest.mark.parametrize(("label", "kind"), KINDS.items())
-def test_every_kind_has_its_metrics_and_heads(rows: list[dict[str, Any]], label: str, kind: str) -> None:
+def test_every_kind_has_its_metrics_and_heads(done: Path, rows: list[dict[str, Any]], label: str, kind: str) -> None:
     mine = values(rows, label=label)
     assert {row["kind"] for row in mine} == {kind}
     assert {row["metric"] for row in mine} == set(TASKS[kind].metrics)
-    assert {row["head"] for row in mine} == set(HEADS[kind])
+    assert {row["head"] for row in mine} == set(heads_of(done, kind))
     assert {row["start"] for row in mine} == {*STARTS, "metadata"}
     assert {row["labels_per_class"] for row in mine} == {2, 4}
     known = [row for row in mine if row["value"] is not None]
@@ -216,24 +227,27 @@ def test_every_kind_has_its_metrics_and_heads(rows: list[dict[str, Any]], label:
 
 
 @pytest.mark.parametrize("label", ["barred", "features"])
-def test_thresholds_are_chosen_for_the_first_head_alone(rows: list[dict[str, Any]], label: str) -> None:
+def test_thresholds_are_chosen_for_the_first_head_alone(done: Path, rows: list[dict[str, Any]], label: str) -> None:
+    first = heads_of(done, KINDS[label])[0]
     thresholded = [row for row in values(rows, label=label) if row["metric"] in THRESHOLDED]
-    assert {(row["head"], row["features"]) for row in thresholded} == {("linear", "last"), ("linear", "columns")}
+    assert {(row["head"], row["features"]) for row in thresholded} == {(first, "last"), (first, "columns")}
     assert {row["metric"] for row in thresholded} == THRESHOLDED
 
 
-def test_metadata_is_a_start_without_images(rows: list[dict[str, Any]]) -> None:
+def test_metadata_is_a_start_without_images(done: Path, rows: list[dict[str, Any]]) -> None:
     baseline = [row for row in rows if row["start"] == "metadata" or row["features"] == "columns"]
     assert {(row["start"], row["features"]) for row in baseline} == {("metadata", "columns")}
-    assert all(row["head"] == HEADS[row["kind"]][0] for row in baseline)
+    assert all(row["head"] == heads_of(done, row["kind"])[0] for row in baseline)
     compared = {row["difference_to"] for row in baseline if "difference_to" in row}
     assert compared == set(STARTS)
 
 
-def test_other_features_have_the_first_head_alone(rows: list[dict[str, Any]]) -> None:
+def test_other_features_have_the_first_head_alone(done: Path, rows: list[dict[str, Any]]) -> None:
     for feature in ("stages", "symmetry"):
         mine = values(rows, features=feature)
-        assert {(row["label"], row["head"]) for row in mine} == {(k, HEADS[kind][0]) for k, kind in KINDS.items()}
+        assert {(row["label"], row["head"]) for row in mine} == {
+            (k, heads_of(done, kind)[0]) for k, kind in KINDS.items()
+        }
         assert {row["start"] for row in mine} == set(STARTS)
 
 
@@ -339,7 +353,7 @@ def test_heads_are_files_for_these_features_alone(done: Path) -> None:
     for label, kind in KINDS.items():
         path = done / "heads" / f"{label}.safetensors"
         head, outputs, saved_kind, name = load_head(path, features_id=model)
-        assert (saved_kind, name) == (kind, HEADS[kind][0])
+        assert (saved_kind, name) == (kind, heads_of(done, kind)[0])
         columns = [label] if kind == "real" else [f"{label}:{output}" for output in outputs]
         np.testing.assert_allclose(head.predict(embedded), predictions[columns].to_numpy(), atol=1e-5)
         with pytest.raises(ValueError, match="the head reads features"):
@@ -361,7 +375,7 @@ def test_the_page_and_its_tables_name_every_label(done: Path, rows: list[dict[st
 
 def test_run_again_nothing_is_done(done: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.stat().st_mtime_ns for path in done.rglob("*") if path.name not in ("manifest.json", "lock")}
-    assert main(["run", str(folder / "full.toml"), "--out", str(done), *QUIET[1:]]) == 0
+    assert main(["run", str(folder / f"{done.name}.toml"), "--out", str(done), *QUIET[1:]]) == 0
     said = capsys.readouterr().err
     assert said.count("done before, skipped") == 6
     changed = [path.name for path, when in before.items() if path.is_file() and path.stat().st_mtime_ns != when]
@@ -377,7 +391,11 @@ def test_applied_to_its_own_objects_it_answers_the_same(done: Path, folder: Path
 
 
 def test_fine_tuning_takes_part_for_every_kind(folder: Path) -> None:
-    rows = rows_of(run(folder, "tuned", TUNED))
+    recipe, out = folder / "tuned.toml", folder / "tuned"
+    recipe.write_text(RECIPE.replace("epochs = 1\nproj", "epochs = 0\nproj") + TUNED)
+    for step in ("prepare", "embed", "classify"):
+        assert main([step, str(recipe), "--out", str(out), *QUIET]) == 0
+    rows = rows_of(out)
     tuned = [row for row in rows if row["head"] == "fine_tuning"]
     for label, kind in KINDS.items():
         mine = values(tuned, label=label)
