@@ -35,13 +35,16 @@ class Curve:
         return _mean(self.by_draw)
 
     def minus(self, other: "Curve") -> "Curve":
-        """The paired difference; where one has more draws, by those that both have, and without resamples."""
-        both = min(self.by_draw.shape[1], other.by_draw.shape[1])
-        paired = self.by_draw.shape == other.by_draw.shape
-        kept = min(self.resampled.shape[1], other.resampled.shape[1]) if paired else 0
-        return Curve(
-            self.by_draw[:, :both] - other.by_draw[:, :both], self.resampled[:, :kept] - other.resampled[:, :kept]
-        )
+        """The paired difference; where one has more draws, by those that both have, and without resamples.
+
+        Otherwise value and resamples alike are differences of means, each over the draws in which it is defined.
+        """
+        if self.by_draw.shape != other.by_draw.shape:
+            both = min(self.by_draw.shape[1], other.by_draw.shape[1])
+            return Curve(self.by_draw[:, :both] - other.by_draw[:, :both], self.resampled[:, :0])
+        kept = min(self.resampled.shape[1], other.resampled.shape[1])
+        difference = (self.value - other.value)[:, None]
+        return Curve(difference, self.resampled[:, :kept] - other.resampled[:, :kept])
 
 
 @final

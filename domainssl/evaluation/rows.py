@@ -49,7 +49,7 @@ MetricRow = TypedDict(
     total=False,
 )
 Curves = Mapping[tuple[str, str | None], Curve]
-EQUAL_LABELS = "equal_labels"
+EQUAL_LABELS, IMAGENET = "equal_labels", "imagenet"
 
 
 def rows_of(measuring: Measuring, curves: Mapping[Cell, Curves], reference: Cell) -> list[MetricRow]:
@@ -64,7 +64,7 @@ def rows_of(measuring: Measuring, curves: Mapping[Cell, Curves], reference: Cell
     for number, cell in enumerate(main):
         for other in main[:number]:
             rows += _differences(measuring, cell, other, curves, by_class=reference == other)
-    for cell in main:
+    for cell in main if reference.start == IMAGENET else []:
         if cell != reference:
             rows += _equal_labels(measuring, cell, curves[cell], reference, curves[reference])
     rows += [row for cell in others for row in _values(measuring, cell, curves[cell], by_class=False)]
@@ -88,10 +88,10 @@ def mark_primary(rows: Sequence[MetricRow], label: str, metric: str, labels_per_
 
 
 def confirm(rows: Sequence[MetricRow], measuring: Measuring, curves: Mapping[Cell, Curves], reference: Cell) -> None:
-    """Give the confirmatory differences their p: continued minus reference, in the primary metric, at every size."""
+    """Give the confirmatory differences their p: continued minus ImageNet, in the primary metric, at every size."""
     cell = Cell("continued", reference.features, reference.head)
     metric = next(iter(measuring.metrics))
-    if cell not in curves or cell == reference:
+    if cell not in curves or reference.start != IMAGENET:
         return
     ours, theirs = curves[cell][metric, None], curves[reference][metric, None]
     if ours.resampled.shape[1] == 0:
