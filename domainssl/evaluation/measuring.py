@@ -159,7 +159,7 @@ class Measuring:
         if metric.of == "all":
             return {(name, None): Curve(values[:, :, 0], resampled[:, 0])}
         estimable = self.question.estimable
-        by_class = {
+        by_class: dict[tuple[str, str | None], Curve] = {
             (name, answer): Curve(values[:, :, k], resampled[:, k]) for k, answer in enumerate(self.question.answers)
         }
         if not estimable.any():
