@@ -94,7 +94,7 @@ def read_catalog(source: CatalogSource, label_columns: tuple[str, ...]) -> pd.Da
     """
     if not source.images.is_dir():
         raise MissingFileError("catalog {name!r}: images: no folder {at}", {"at": source.images}, name=source.name)
-    clash = [label for label in label_columns if label in CANONICAL]
+    clash = [label for label in label_columns if label in CANONICAL and label != "redshift"]  # a value to predict
     if clash:
         raise CatalogError(
             "catalog {name!r}: label {label!r} has the name of a canonical column; rename it in the table",
@@ -172,7 +172,7 @@ class _Canonical:
             "catalog": pd.Series([self.source.name] * len(ids), dtype=object),
         }
         for label in label_columns:
-            if label in self.table.columns:
+            if label in self.table.columns and label not in columns:
                 self.used.add(label)
                 columns[label] = pd.Series(texts(self.table[label]), dtype=object)
         if (ebv := self.column("ebv")) is not None:

@@ -1,5 +1,7 @@
 """Few-label heads: what each start is worth at each number of labels, and predictions by the run's own encoder."""
 
+import zlib
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Float32, Float64
@@ -98,8 +100,9 @@ def predicted(
 
 
 def safe_name(label: str) -> str:
-    """A label's name as a file name: letters, digits, dash and underscore stay."""
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in label)
+    """A label's name as a file name: letters, digits, dash and underscore stay; a checksum parts names that then agree."""
+    plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in label)
+    return plain if plain == label else f"{plain}-{zlib.crc32(label.encode()):08x}"
 
 
 def _measured(

@@ -399,5 +399,6 @@ def test_a_variant_is_the_run_with_that_value(tmp_path: Path) -> None:
         row["value"] for rows in metrics for row in rows if row["value"] is not None
     ]
     html = (out / "evaluation.html").read_text()
-    assert "<svg" in html
+    drawn = [line["value"] for line in lines if line["metric"] == "macro_auroc" and not line["class"]]
+    assert ("<svg" in html) == any(drawn)  # few galaxies: a class may have fewer than ten in the test half
     assert str(tmp_path) not in html
