@@ -5,8 +5,8 @@ from typing import final
 import numpy as np
 from jaxtyping import Int64
 
-from domainssl.evaluation.contenders import Answer
 from domainssl.evaluation.constant_answers import constant_answer
+from domainssl.evaluation.contenders import Answer
 from domainssl.evaluation.losses import raw_outputs, without_absent
 from domainssl.evaluation.question import Question
 from domainssl.evaluation.task import TASKS

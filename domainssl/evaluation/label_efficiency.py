@@ -41,7 +41,8 @@ def label_efficiency(
     Each head learns from `draws` random sets of labels that are nested over the numbers and the same for every entry.
     A value is the mean over draws of the metric on the scored units. Its 95 % interval is a percentile bootstrap that
     draws test groups and draws of labels with replacement, jointly; all entries share the resamples, so differences are
-    paired. The differences of continued pretraining to the `reference`, one of the entries, carry p-values if `confirmatory`.
+    paired. If `confirmatory`, the differences of continued pretraining to the `reference`, one of the entries, carry
+    p-values.
     The test half is scored and nothing else: thresholds and strengths are chosen within the drawn labels.
     """
     measuring = Measuring(
