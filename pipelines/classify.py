@@ -100,7 +100,7 @@ def predicted(
 
 
 def safe_name(label: str) -> str:
-    """A label's name as a file name: letters, digits, dash and underscore stay; where others do not, with a checksum."""
+    """A label's name as a file name: letters, digits, dash and underscore stay; a checksum tells of others."""
     plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in label)
     return plain if plain == label else f"{plain}-{zlib.crc32(label.encode()):08x}"
 

@@ -11,13 +11,14 @@ from domainssl.evaluation.label_ratio import EqualLabels, equal_labels, equal_la
 from domainssl.evaluation.measuring import Curve, Measuring
 from domainssl.evaluation.multiplicity import bootstrap_p, holm
 
-# In metrics.json `value` is None where a metric is not estimable or undefined, and `low` and `high` also where fewer than
-# 20 draws were made; `note` says why. `labels_per_class` counts every label that the head, its strength and its
-# thresholds saw, but not those by which the exported checkpoint was chosen (the page says how many); `n_labels` are those
-# of the first draw, all classes together. `difference_to` is a start: what the row's start, head and features are better
-# by than that start's, with the head and features named beside it. `p` stands on the confirmatory differences, `p_holm` on
-# all of them but the one that is `primary`. In rows whose metric is "equal_labels", `beyond` and `below` name those of
-# value, low and high that lie outside of the numbers of labels tried; the largest or smallest stands in their place.
+# In metrics.json `value` is None where a metric is not estimable or undefined, and `low` and `high` also where fewer
+# than 20 draws were made; `note` says why. `labels_per_class` counts every label that the head, its strength and its
+# thresholds saw, but not those by which the exported checkpoint was chosen (the page says how many); `n_labels` are
+# those of the first draw, all classes together. `difference_to` is a start: what the row's start, head and features
+# are better by than that start's, with the head and features named beside it. `p` stands on the confirmatory
+# differences, `p_holm` on all of them but the one that is `primary`. In rows whose metric is "equal_labels", `beyond`
+# and `below` name those of value, low and high that lie outside of the numbers of labels tried; the largest or
+# smallest stands in their place.
 MetricRow = TypedDict(
     "MetricRow",
     {
