@@ -370,6 +370,7 @@ kind = "classes"
 """
 
 
+@pytest.mark.slow
 def test_a_variant_is_the_run_with_that_value(tmp_path: Path) -> None:
     write_galaxies(tmp_path / "survey", 80, seed=3)
     recipe = tmp_path / "recipe.toml"

@@ -82,16 +82,15 @@ trees = 20
 """
 FULL = """
 [classify]
-labels_per_class = {sizes}
+labels_per_class = [2, 4]
 draws = 20
 starts = ["random", "scratch", "continued", "published"]
 features = ["last", "stages", "symmetry"]
-heads = {heads}
+heads = []
 unit = "patient"
 metadata = ["exposure", "camera"]
 resamples = 40
 """
-QUICK = ("prototype", "propagation", "ridge", "knn")  # those that are fitted without an optimisation
 TUNED = """
 [classify]
 labels_per_class = [2]
@@ -187,17 +186,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=["quick", pytest.param("every", marks=pytest.mark.slow)])
-def done(folder: Path, request: pytest.FixtureRequest) -> Path:
-    """The run with some heads, whose first ones are quick, at one size, and with all of them at two."""
-    heads, sizes = (list(QUICK), [4]) if request.param == "quick" else ([], [2, 4])
-    return run(folder, request.param, FULL.replace("{heads}", json.dumps(heads)).replace("{sizes}", json.dumps(sizes)))
+# Twenty draws of all heads of six kinds under checked types are slow; what they are made of is tested quickly elsewhere.
+pytestmark = pytest.mark.slow
 
 
-def heads_of(done: Path, kind: str) -> tuple[str, ...]:
-    """The heads that the run should have for a kind, the one that predicts first."""
-    every = HEADS[kind]  # type: ignore[index]
-    return every if done.name == "every" else tuple(head for head in QUICK if head in every)
+@pytest.fixture(scope="module")
+def done(folder: Path) -> Path:
+    return run(folder, "every", FULL)
 
 
 def rows_of(run: Path) -> list[dict[str, Any]]:
@@ -223,9 +218,9 @@ def test_every_kind_has_its_metrics_and_heads(done: Path, rows: list[dict[str, A
     mine = values(rows, label=label)
     assert {row["kind"] for row in mine} == {kind}
     assert {row["metric"] for row in mine} == set(TASKS[kind].metrics)
-    assert {row["head"] for row in mine} == set(heads_of(done, kind))
+    assert {row["head"] for row in mine} == set(HEADS[kind])
     assert {row["start"] for row in mine} == {*STARTS, "metadata"}
-    assert {row["labels_per_class"] for row in mine} == ({4} if done.name == "quick" else {2, 4})
+    assert {row["labels_per_class"] for row in mine} == {2, 4}
     known = [row for row in mine if row["value"] is not None]
     assert len(known) > 0.9 * len(mine)
     inside = [row["low"] - 1e-6 <= row["value"] <= row["high"] + 1e-6 for row in known if row["low"] is not None]
@@ -259,9 +254,7 @@ def test_metadata_is_a_start_without_images(done: Path, rows: list[dict[str, Any
 def test_other_features_have_the_first_head_alone(done: Path, rows: list[dict[str, Any]]) -> None:
     for feature in ("stages", "symmetry"):
         mine = values(rows, features=feature)
-        assert {(row["label"], row["head"]) for row in mine} == {
-            (k, heads_of(done, kind)[0]) for k, kind in KINDS.items()
-        }
+        assert {(row["label"], row["head"]) for row in mine} == {(k, HEADS[kind][0]) for k, kind in KINDS.items()}
         assert {row["start"] for row in mine} == set(STARTS)
 
 
@@ -360,7 +353,7 @@ def test_heads_are_files_for_these_features_alone(done: Path) -> None:
     for label, kind in KINDS.items():
         path = done / "heads" / f"{label}.safetensors"
         head, outputs, saved_kind, name = load_head(path, features_id=model)
-        assert (saved_kind, name) == (kind, heads_of(done, kind)[0])
+        assert (saved_kind, name) == (kind, HEADS[kind][0])
         columns = [label] if kind == "real" else [f"{label}:{output}" for output in outputs]
         np.testing.assert_allclose(head.predict(embedded), predictions[columns].to_numpy(), atol=1e-5)
         with pytest.raises(ValueError, match="the head reads features"):
