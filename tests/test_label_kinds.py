@@ -186,7 +186,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# Twenty draws of all heads of six kinds under checked types are slow; what they are made of is tested quickly elsewhere.
+# Twenty draws of all heads of six kinds under checked types are slow; their parts are tested quickly elsewhere.
 pytestmark = pytest.mark.slow
 
 
@@ -237,7 +237,7 @@ def test_every_kind_has_its_metrics_and_heads(done: Path, rows: list[dict[str, A
 
 @pytest.mark.parametrize("label", ["barred", "features"])
 def test_thresholds_are_chosen_for_the_first_head_alone(done: Path, rows: list[dict[str, Any]], label: str) -> None:
-    first = heads_of(done, KINDS[label])[0]
+    first = HEADS[KINDS[label]][0]
     thresholded = [row for row in values(rows, label=label) if row["metric"] in THRESHOLDED]
     assert {(row["head"], row["features"]) for row in thresholded} == {(first, "last"), (first, "columns")}
     assert {row["metric"] for row in thresholded} == THRESHOLDED
@@ -246,7 +246,7 @@ def test_thresholds_are_chosen_for_the_first_head_alone(done: Path, rows: list[d
 def test_metadata_is_a_start_without_images(done: Path, rows: list[dict[str, Any]]) -> None:
     baseline = [row for row in rows if row["start"] == "metadata" or row["features"] == "columns"]
     assert {(row["start"], row["features"]) for row in baseline} == {("metadata", "columns")}
-    assert all(row["head"] == heads_of(done, row["kind"])[0] for row in baseline)
+    assert all(row["head"] == HEADS[row["kind"]][0] for row in baseline)
     compared = {row["difference_to"] for row in baseline if "difference_to" in row}
     assert compared == set(STARTS)
 
