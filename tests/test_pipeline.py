@@ -14,8 +14,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import StandardScaler
 
 from catalogs.samples.galaxies import write_galaxies
+from domainssl.embedding import read_parts
 from domainssl.evaluation.class_metrics import CLASS_METRICS
 from pipelines.cli import main
 
@@ -216,9 +220,21 @@ def test_the_demo_runs_on_the_default_encoder(
     assert f"These {title} are simulated" in page
     manifest = json.loads((out / "run" / "manifest.json").read_text())
     assert manifest["steps"]["embed"]["width"] == 1280
-    assert manifest["steps"]["embed"]["weights"] != manifest["steps"]["pretrain"]["start_weights"]
-    rows = json.loads((out / "run" / "metrics.json").read_text())
-    plain = [r for r in rows if r["metric"] == "macro_auroc" and "difference_to" not in r]
-    scores = {r["start"]: r["value"] for r in plain if r["labels_per_class"] == 10}
+    pretrained = manifest["steps"]["pretrain"]
+    kept = manifest["steps"]["embed"]["weights"] == pretrained["start_weights"]
+    assert kept == (pretrained["guard"]["chosen"] == "start")  # with so few images it may have helped or not
     if name == "galaxies":  # of 150 radiographs too few are labelled to tell
-        assert scores["imagenet"] > scores["random"] + 0.05  # what ImageNet knows survived five bands and a stretch
+        # What ImageNet knows survived five bands and a stretch. Nine tiles are too few for metrics.json to say so.
+        assert told_apart(out / "run", "imagenet") > told_apart(out / "run", "random") + 0.05
+
+
+def told_apart(run: Path, start: str) -> float:
+    """Macro AUROC of logistic regression on all labels of the training half."""
+    ids, features, _ = read_parts(run / "starts" / start / "last")
+    catalog = pd.read_parquet(run / "catalog.parquet").set_index("object_id").loc[ids]
+    known, train = catalog["label"].notna().to_numpy(bool), (catalog["half"] == "train").to_numpy(bool)
+    scaled = StandardScaler().fit(features[train]).transform(features)
+    labels = catalog["label"].to_numpy(object)
+    model = LogisticRegression(C=0.01, max_iter=1000).fit(scaled[known & train], labels[known & train].astype(str))
+    scores = model.predict_proba(scaled[known & ~train])
+    return float(roc_auc_score(labels[known & ~train].astype(str), scores, multi_class="ovr", labels=model.classes_))

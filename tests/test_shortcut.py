@@ -32,6 +32,7 @@ epochs = 0
 labels_per_class = [5, 10, 20, 50, 100]
 draws = 20
 starts = ["imagenet"]
+heads = ["linear"]
 resamples = 10
 """
 
@@ -44,7 +45,7 @@ def measured(folder: Path, mark: str) -> tuple[pd.Series, float]:
     for step in ("prepare", "embed", "classify"):
         assert main([step, str(recipe), "--out", str(folder / f"run_{mark}"), "--quiet", "--device", "cpu"]) == 0
     run = Run(folder / f"run_{mark}")
-    rows = run.metrics[run.metrics["metric"] == "macro_auroc"]
+    rows = run.metrics[(run.metrics["metric"] == "macro_auroc") & run.metrics["class"].isna()]
     catalog = run.catalog.set_index("object_id").loc[run.embeddings["object_id"]]
     train = (catalog["half"] == "train").to_numpy()
     site = (catalog["site"] == catalog["site"].min()).to_numpy()  # one of the two pseudonyms
