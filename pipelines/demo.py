@@ -33,10 +33,10 @@ size = 96
 [pretrain]
 epochs = 6
 projector_epochs = 2
-batch_size = 64
 
 [classify]
 labels_per_class = [5, 10, 20, 25, 50]
+heads = ["linear", "prototype", "knn"]
 """
 
 
@@ -65,10 +65,11 @@ size = 96
 method = "byol"
 epochs = 8
 projector_epochs = 2
-batch_size = 32
+encoder_rate = 0.003
 
 [classify]
 labels_per_class = [5, 10, 20, 40]
+heads = ["linear", "prototype", "knn"]
 """
 
 Write = Callable[[Path, int, int, Callable[[int], None]], Path]  # folder, count, workers, progress
