@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,8 @@ class Cutout:
     for pictures, whose values lie in 0..1 and on which no physics (reddening, sky noise) is defined.
     `nuisance` holds per-band values such as sky_sigma (units of the pixels), psf_fwhm_px, ebv; NaN means unknown.
     `flags` are short notes on what is unusual about the file ("secondary capture"); they never name anybody.
+    `variance` is that of `pixels`, NaN where unknown; `unit` that of the pixels ("nJy"), "" where the source does not
+    say; `pixel_scale` in arcsec, NaN unknown; `wcs` the celestial astropy.wcs.WCS of the pixels, None unknown.
     """
 
     pixels: Float[np.ndarray, "band y x"]
@@ -26,6 +28,10 @@ class Cutout:
     radiometry: Radiometry
     nuisance: Mapping[str, Float[np.ndarray, " band"]] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+    variance: Float[np.ndarray, "band y x"] | None = None
+    unit: str = ""
+    pixel_scale: float = float("nan")
+    wcs: Any = None
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,9 @@ class Refusal:
 class Reader(Protocol):
     """Turns rows of a catalog into cutouts, in order, one answer a row; never raises for a bad file.
 
-    `rows` has the columns object_id (str), paths (tuple of str: one file, or one a band) and optional nuisance columns.
-    Many rows at once, so that a file that holds several objects is opened once.
+    `rows` has the columns object_id (str), paths (tuple of str: one file, or one a band) and optional ones: nuisance;
+    `item` (str or None), which object of a file that holds several (an HDU, a row); ra, dec and `cutout_arcsec`, where
+    the file is a survey image to cut from. Many rows at once, so that a file that holds several objects is opened once.
     """
 
     def __call__(self, rows: pd.DataFrame) -> Iterator[Cutout | Refusal]: ...
