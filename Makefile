@@ -6,17 +6,20 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= runs/demo
 
-.PHONY: demo test test-all lint clean
+# One process a core; a file's tests stay together, since they share what they prepare.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
+
+.PHONY: demo test test-slow lint clean
 
 demo: $(READY)
 	$(BIN)/domainssl demo galaxies --out $(OUT)/galaxies
 	$(BIN)/domainssl demo chest --out $(OUT)/chest
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
-test-all: $(READY)
-	$(BIN)/python -m pytest
+test-slow: $(READY)
+	$(PYTEST) -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check .

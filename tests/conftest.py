@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+# One process a core: more threads in each would only wait for one another. Set before torch is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def private_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

@@ -235,13 +235,14 @@ def test_a_damaged_manifest_is_1(recipe: Path, capsys: pytest.CaptureFixture[str
 
 
 STOPPED = """
-import sys, time
+import signal, sys, time
 from pipelines.cli import main
 from pipelines.steps import STEPS
 def wait(context):
     print("waiting", flush=True)
     time.sleep(60)
 STEPS["prepare"] = wait
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell has it ignored
 sys.exit(main(sys.argv[1:]))
 """
 
