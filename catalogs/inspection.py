@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from catalogs.errors import CatalogError, MissingFileError
-from catalogs.galaxies.fits_cubes import FITS_SUFFIXES, ImageHDU, band_count, band_names, image_hdus
+from catalogs.galaxies.fits_files import FITS_SUFFIXES, ImageHDU, band_count, band_names, image_hdus
 from catalogs.galaxies.reader import read_galaxies
 from catalogs.pictures import PICTURE_SUFFIXES, picture_layout
 from catalogs.reading import Cutout, Refusal

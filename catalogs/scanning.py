@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from catalogs.errors import CatalogError
-from catalogs.galaxies.fits_cubes import FITS_SUFFIXES
+from catalogs.galaxies.fits_files import FITS_SUFFIXES
 from catalogs.pictures import PICTURE_SUFFIXES
 
 READABLE_SUFFIXES = (*PICTURE_SUFFIXES, *FITS_SUFFIXES)

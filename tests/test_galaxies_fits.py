@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from catalogs.galaxies.fits_cubes import band_count, band_names, image_hdus, read_fits
+from catalogs.galaxies.fits_cubes import read_fits
+from catalogs.galaxies.fits_files import band_count, band_names, image_hdus
 from catalogs.galaxies.reader import read_galaxies
 from catalogs.reading import Cutout, Refusal
 

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from astropy.io import fits
 
-from catalogs.galaxies.fits_cubes import band_count, image_hdus, read_fits
+from catalogs.galaxies.fits_cubes import read_fits
+from catalogs.galaxies.fits_files import band_count, image_hdus
 from catalogs.reading import Cutout, Refusal
 
 ROOT = Path(os.environ.get("DOMAINSSL_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
