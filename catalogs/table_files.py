@@ -1,77 +1,120 @@
-"""CSV, FITS and Parquet to data frames in which whole numbers stay whole: 64-bit ids survive missing neighbours."""
+"""Table files to data frames in which whole numbers stay whole: 64-bit ids survive missing neighbours."""
 
+import re
+import urllib.parse
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
+from xml.parsers.expat import ExpatError
 
 import numpy as np
 import pandas as pd
 
 from catalogs.errors import CatalogError, MissingFileError
 
-TABLE_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".fits", ".fit", ".fits.gz", ".parquet", ".pq")
+Choice = Callable[[Sequence[str]], Collection[str]]
 
 # Cells of numeric columns that say "unknown"; in columns of text only the first three do, since "NA" can be a name.
 _MISSING_TEXT = ("", "nan", "NaN")
 _MISSING = (*_MISSING_TEXT, "-nan", "-NaN", "NA", "N/A", "n/a", "<NA>", "null", "NULL", "None", "--")
 _WHOLE = {f"{sign}int{bits}": f"{sign.upper()}Int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+# What names a HATS partition, not an object.
+_HATS_PARTITION = ("Norder", "Dir", "Npix")
+_ADDRESS = re.compile(r"^([a-z][a-z0-9]+):/+(?=\w)")
 
 
-def read_table(path: Path, as_text: Callable[[Sequence[str]], Collection[str]]) -> pd.DataFrame:
-    """The table of a CSV, TSV, FITS (first table HDU) or Parquet file, by its suffix, with a plain index.
+def _everything(columns: Sequence[str]) -> Collection[str]:
+    return columns
 
-    `as_text` is told the column names and gives those that a CSV file keeps as they are written (ids, labels). Whole
-    numbers with gaps have pandas' nullable type, text is stripped of FITS' padding and None where missing, columns
-    whose cells are arrays are left out. Raises MissingFileError, and CatalogError for a file that is no such table.
+
+def read_table(path: Path, as_text: Choice, wanted: Choice = _everything) -> pd.DataFrame:
+    """The table of a file, by its suffix, or of a folder of Parquet files (plain, or a HATS catalog).
+
+    CSV, TSV, ECSV, IPAC, FITS (the first table HDU), VOTable (its first table with rows), Parquet. `as_text` is told
+    the column names and gives those that a CSV file keeps as they are written (ids, labels); `wanted` those to read,
+    and Parquet's others are not even opened. The index is plain. Whole numbers with gaps have pandas' nullable type,
+    text is stripped of FITS' padding and None where missing, columns whose cells are arrays are left out.
+
+    `attrs` of the frame has "units" (column: unit, where the table says so) and "positions" ({"ra": column,
+    "dec": column}, where a HATS catalog or a VOTable's UCDs name them). An address (https://...) is that of a HATS
+    catalog, which LSDB reads. Raises MissingFileError, and CatalogError for what is no such table or is damaged.
     """
+    if _ADDRESS.match(path.as_posix()):
+        return _chosen(_read_remote(path, wanted), wanted)
+    if path.is_dir():
+        return _chosen(_read_folder(path, wanted), wanted)
     if not path.is_file():
         raise MissingFileError("table {path}: no such file", {"path": path})
-    readers: dict[tuple[str, ...], Callable[[], pd.DataFrame]] = {
-        (".csv", ".csv.gz"): lambda: _read_csv(path, ",", as_text),
-        (".tsv",): lambda: _read_csv(path, "\t", as_text),
-        (".fits", ".fit", ".fits.gz"): lambda: _read_fits(path),
-        (".parquet", ".pq"): lambda: _read_parquet(path),
-    }
-    for suffixes, reader in readers.items():
+    for suffixes, kind, reader in _READERS:
         if path.name.lower().endswith(suffixes):
-            if path.stat().st_size == 0:
-                raise CatalogError("table {path} is empty (0 bytes)", {"path": path})
-            try:
-                return reader()
-            except UnicodeDecodeError:
-                raise CatalogError(
-                    "table {path} is not UTF-8; save it again with that encoding", {"path": path}
-                ) from None
-            except (OSError, ValueError, KeyError, TypeError, pd.errors.ParserWarning) as error:
-                line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-                raise CatalogError(
-                    "table {path} cannot be read as {kind}: {line}", {"path": path, "line": line}, kind=suffixes[0][1:]
-                ) from error
+            return _chosen(_guarded(path, kind, lambda: reader(path, as_text, wanted)), wanted)  # noqa: B023 - at once
     raise CatalogError(
         "table {path}: the name ends in none of {suffixes}", {"path": path}, suffixes=", ".join(TABLE_SUFFIXES)
     )
 
 
-def _read_csv(path: Path, separator: str, as_text: Callable[[Sequence[str]], Collection[str]]) -> pd.DataFrame:
+def _guarded(path: Path, kind: str, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """What `read` gives, its errors as one that names the file."""
+    if path.stat().st_size == 0:
+        raise CatalogError("table {path} is empty (0 bytes); fetch or write it again", {"path": path})
+    try:
+        return read()
+    except CatalogError:
+        raise
+    except UnicodeDecodeError:
+        raise CatalogError("table {path} is not UTF-8; save it again with that encoding", {"path": path}) from None
+    except (OSError, EOFError, ValueError, LookupError, TypeError, ExpatError, pd.errors.ParserWarning) as error:
+        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise CatalogError(
+            "table {path} cannot be read as {kind}: {line}; if it was cut short or renamed, fetch it again",
+            {"path": path, "line": line},
+            kind=kind,
+        ) from error
+
+
+def _chosen(frame: pd.DataFrame, wanted: Choice) -> pd.DataFrame:
+    kept = set(wanted([str(name) for name in frame.columns]))
+    return frame[[name for name in frame.columns if name in kept]]
+
+
+def _read_text(path: Path, as_text: Choice, wanted: Choice) -> pd.DataFrame:
+    separator = "\t" if ".tsv" in path.name.lower() else ","
     with warnings.catch_warnings():
         # A row longer than the header is cut short with a warning; a catalog must not lose cells silently.
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        header = pd.read_csv(path, sep=separator, nrows=0, encoding="utf-8-sig", index_col=False)
-        text = set(as_text([str(name) for name in header.columns]))
+        start = pd.read_csv(path, sep="\0", nrows=2, header=None, encoding="utf-8-sig", quoting=3, dtype=str)
+        first, second = [*start[0].astype(str), "", ""][:2]
+        if first.startswith("# %ECSV"):  # as Gaia's bulk files are
+            return _read_ecsv(path, as_text, wanted)
+        titled = first.startswith("#") and separator not in first and separator in second  # CasJobs: "#Table1"
+        layout: dict[str, Any] = {"sep": separator, "encoding": "utf-8-sig", "index_col": False, "skiprows": int(titled)}
+        names = [str(name) for name in pd.read_csv(path, nrows=0, **layout).columns]
+        text, kept = set(as_text(names)), set(wanted(names))
         return pd.read_csv(
             path,
-            sep=separator,
-            encoding="utf-8-sig",
-            index_col=False,
-            dtype=dict.fromkeys(text, object),
+            **layout,
+            usecols=None if kept >= set(names) else [name for name in names if name in kept],
+            dtype=dict.fromkeys(text & kept, object),
             keep_default_na=False,
-            na_values={name: list(_MISSING_TEXT if name in text else _MISSING) for name in header.columns},
+            na_values={name: list(_MISSING_TEXT if name in text else _MISSING) for name in names if name in kept},
             low_memory=False,
         )
 
 
-def _read_fits(path: Path) -> pd.DataFrame:
+def _read_ecsv(path: Path, as_text: Choice, wanted: Choice) -> pd.DataFrame:
+    from astropy.table import Table
+
+    return _from_astropy(Table.read(path, format="ascii.ecsv"))
+
+
+def _read_ipac(path: Path, as_text: Choice, wanted: Choice) -> pd.DataFrame:
+    from astropy.table import Table
+
+    return _from_astropy(Table.read(path, format="ascii.ipac"))
+
+
+def _read_fits(path: Path, as_text: Choice, wanted: Choice) -> pd.DataFrame:
     from astropy.io import fits  # here: CSV and Parquet need not wait for it
     from astropy.table import Table
 
@@ -79,20 +122,44 @@ def _read_fits(path: Path) -> pd.DataFrame:
         warnings.simplefilter("ignore")  # units that astropy does not know do not matter here
         with fits.open(path, memmap=False) as hdus:
             tables = [hdu for hdu in hdus if type(hdu) in (fits.BinTableHDU, fits.TableHDU)]
+            tables = [hdu for hdu in tables if hdu.name != "LDAC_IMHEAD"]  # SExtractor's copy of the image's header
             if not tables:
                 raise ValueError("no HDU holds a table")
-            table = Table.read(tables[0], astropy_native=False)
-    columns = {name: _from_astropy(table[name]) for name in table.colnames if len(table[name].shape) == 1}
-    return pd.DataFrame({name: column for name, column in columns.items() if column is not None})
+            return _from_astropy(Table.read(tables[0], astropy_native=False))
 
 
-def _from_astropy(column: Any) -> Any:
-    """A FITS column as a pandas one, in native byte order; None where its cells are arrays of varying length."""
+def _read_votable(path: Path, as_text: Choice, wanted: Choice) -> pd.DataFrame:
+    from astropy.io import votable
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # archives break the standard in harmless ways
+        tables = list(votable.parse(path, verify="ignore").iter_tables())
+        if not tables:
+            raise ValueError("it holds no TABLE")
+        table = next((table for table in tables if len(table.array)), tables[0])
+        return _from_astropy(table.to_table(use_names_over_ids=True))
+
+
+def _from_astropy(table: Any) -> pd.DataFrame:
+    columns = {name: _column(table[name]) for name in table.colnames if table[name].ndim == 1}
+    frame = pd.DataFrame({name: column for name, column in columns.items() if column is not None})
+    frame.attrs["units"] = {name: str(table[name].unit) for name in frame.columns if table[name].unit is not None}
+    ucds = {str(table[name].meta.get("ucd", "")).lower().replace(" ", ""): name for name in reversed(frame.columns)}
+    frame.attrs["positions"] = {
+        key: ucds[f"pos.eq.{key};meta.main"] for key in ("ra", "dec") if f"pos.eq.{key};meta.main" in ucds
+    }
+    return frame
+
+
+def _column(column: Any) -> Any:
+    """An astropy column as a pandas one, in native byte order; None where its cells are arrays or complex numbers."""
     mask = np.ma.getmaskarray(column) if np.ma.isMaskedArray(column) else np.zeros(len(column), bool)
     values = np.asarray(np.ma.getdata(column))
     values = values.astype(values.dtype.newbyteorder("="))
     kind = values.dtype.kind
-    if kind in "SU":
+    if kind == "O" and not all(hidden or isinstance(v, str) for v, hidden in zip(values, mask, strict=True)):
+        return None
+    if kind in "SUO":
         decoded = np.char.decode(values, "utf-8", "replace") if kind == "S" else values
         stripped = [None if hidden else str(text).strip() for text, hidden in zip(decoded, mask, strict=True)]
         return pd.Series(stripped, dtype=object)
@@ -105,15 +172,42 @@ def _from_astropy(column: Any) -> Any:
     return values if kind in "iufb" else None
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def _read_parquet(path: Path, as_text: Choice, wanted: Choice) -> pd.DataFrame:
+    table = _parquet_file(path, wanted)
+    frame = _from_arrow(table)
+    frame.attrs["units"] = _parquet_units(table.schema)
+    return frame
+
+
+def _parquet_file(path: Path, wanted: Choice) -> Any:
+    """The wanted columns of one file; those whose cells are lists or structures (images, light curves) stay closed."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path)
-    kept = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
+    with pq.ParquetFile(path) as file:  # opened as a file: folders of its path are no columns
+        schema = file.schema_arrow
+        flat = [field.name for field in schema if not pa.types.is_nested(field.type)]
+        kept = set(wanted(flat))
+        return file.read(columns=[name for name in flat if name in kept])
+
+
+def _parquet_units(schema: Any) -> dict[str, str]:
+    """Units from the fields' own metadata, and from the header that astropy and Rubin's pipelines store."""
+    units = {field.name: field.metadata[b"unit"].decode() for field in schema if b"unit" in (field.metadata or {})}
+    if b"table_meta_yaml" in (schema.metadata or {}):
+        from astropy.table.meta import get_header_from_yaml
+
+        header = get_header_from_yaml(schema.metadata[b"table_meta_yaml"].decode().splitlines())
+        units |= {entry["name"]: str(entry["unit"]) for entry in header["datatype"] if "unit" in entry}
+    return units
+
+
+def _from_arrow(table: Any) -> pd.DataFrame:
+    import pyarrow as pa
+
     nullable = {getattr(pa, plain)(): pd.api.types.pandas_dtype(whole) for plain, whole in _WHOLE.items()}
     # ignore_metadata: what was an index in pandas is a column here, and often the one of the ids.
-    frame: pd.DataFrame = table.select(kept).to_pandas(ignore_metadata=True, types_mapper=nullable.get)
+    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True, types_mapper=nullable.get)
     for name in frame.columns:
         if pd.api.types.is_integer_dtype(frame[name].dtype) and not frame[name].isna().any():
             frame[name] = frame[name].to_numpy(str(frame[name].dtype).lower())
@@ -122,3 +216,46 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         elif frame[name].dtype == object:
             frame[name] = [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in frame[name]]
     return frame
+
+
+def _read_folder(folder: Path, wanted: Choice) -> pd.DataFrame:
+    """All Parquet files of a folder as one table, in the order of their paths; of HATS, its objects.
+
+    Folders named "column=value" give text columns, as in Hive and Arrow; HATS' own (Norder, Dir, Npix) do not.
+    """
+    import pyarrow as pa
+
+    properties = _properties(folder)
+    if "hats_primary_table_url" in properties:  # a collection: objects beside margins and indexes
+        folder = folder / properties["hats_primary_table_url"]
+        properties = _properties(folder)
+    if (kind := properties.get("dataproduct_type", "object")) not in ("object", "source"):
+        raise CatalogError(
+            "table {folder} is the HATS {kind} of a catalog; name the folder of the catalog itself",
+            {"folder": folder},
+            kind=kind,
+        )
+    top = folder / "dataset" if properties and (folder / "dataset").is_dir() else folder
+    files = [
+        path
+        for path in sorted([*top.rglob("*.parquet"), *top.rglob("*.pq")])
+        if path.is_file() and not any(part.startswith(("_", ".")) for part in path.relative_to(top).parts)
+    ]
+    if not files:
+        raise MissingFileError(
+            "table {folder}: this folder holds no Parquet file; name a table's file, or a folder of them",
+            {"folder": folder},
+        )
+    tables = []
+    for file in files:
+        parent = str(file.relative_to(top).parent)
+        frame_of: list[Any] = []
+        _guarded(file, "Parquet", lambda: frame_of.append(_parquet_file(file, wanted)) or pd.DataFrame())  # noqa: B023
+        table = frame_of[0]
+        for column, value in re.findall(r"([^/=]+)=([^/]*)", parent):
+            if column in _HATS_PARTITION or column in table.column_names:
+                continue
+            cell = None if value == "__HIVE_DEFAULT_PARTITION__" else urllib.parse.unquote(value)
+            table = table.append_column(column, pa.array([cell] * table.num_rows, pa.string()))
+        tables.append(table.drop_columns([name for name in table.column_names if name in _HATS_PARTITION]))
+        ...

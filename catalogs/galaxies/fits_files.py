@@ -7,6 +7,7 @@ import gzip
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +174,8 @@ def _plane_names(header: Any, shape: tuple[int, ...]) -> tuple[str, ...]:
         found = (str(header.get(key, "")).split(" ")[0].strip() for key in ("BAND", "FILTER", "EXTNAME"))
         return tuple(name for name in found if name and name.upper() not in (*SCIENCE, "PRIMARY"))
     for first in (0, 1):
-        numbered = [str(header.get(f"BAND{first + n}", "")).strip() for n in range(min(max(shape[0], shape[2]), 64))]
-        names = tuple(numbered[: numbered.index("")] if "" in numbered else numbered)
+        numbered = (str(header.get(f"BAND{first + n}", "")).strip() for n in range(64))
+        names = tuple(takewhile(bool, numbered))
         if len(names) in (shape[0], shape[2]):
             return names
     for key in ("BANDS", "FILTERS", "BAND", "FILTER"):
