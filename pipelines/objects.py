@@ -1,5 +1,6 @@
 """The stored objects with what the catalog says of each, in the order of the store."""
 
+from dataclasses import replace
 from typing import final
 
 import numpy as np
@@ -54,17 +55,16 @@ class Objects:
     def targets(self, label: str) -> Targets:
         """The targets of one label, unknown for objects of catalogs that are not to be classified."""
         usable = self.used_for("classify")
-        entry = self._recipe.labels[label]
-        columns = list(entry.columns or (label,))
-        known = self.frame[columns].where(np.repeat(usable[:, None], len(columns), axis=1), None)
-        return targets(known, label, entry)
+        found = targets(self.frame if usable.all() else self.frame[usable], label, self._recipe.labels[label])
+        y = np.full((len(usable), found.y.shape[1]), np.nan)
+        y[usable] = found.y
+        return replace(found, y=y)
 
     def evaluated_rows(self) -> Int64[np.ndarray, " n"]:
         """Rows of the catalogs to classify that have a label, and some others of the training half, so that a graph of
         neighbours has more than them; none without labels."""
-        columns = list(self._recipe.label_columns)
-        if not columns:
+        if not self._recipe.labels:
             return np.empty(0, np.int64)
-        known = self.frame[columns].notna().any(axis=1).to_numpy(bool) & self.used_for("classify")
+        known = np.any([~np.isnan(self.targets(label).y).all(axis=1) for label in self._recipe.labels], axis=0)
         others = np.random.default_rng([self._recipe.seed, 80]).permutation(np.flatnonzero(self.train & ~known))
         return np.union1d(np.flatnonzero(known), others[: self._recipe.classify.unlabelled])

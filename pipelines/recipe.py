@@ -111,6 +111,11 @@ class LabelEntry(BaseModel):
     findings in one cell stand between `separator`. `yes` is the word for yes where it is not a usual one; `order` names
     ordered levels that are no numbers, from the lowest. `prevalence` is that of the population in mind, for PPV and
     NPV (of yes, or by finding); `outlier` is the error beyond which a real value's prediction counts as an outlier.
+    `unknown` are cells that stand for no value: a number in any notation, a text as it is written.
+
+    With `tree` (see `catalogs.galaxies.question_trees`) the label's name is that of a question, and the columns of its
+    votes, as counted or debiased (`form`), go by their published names. Votes are unknown where fewer than `min_votes`
+    people answered, or where fewer than the share `min_asked` of the volunteers came to the question.
     """
 
     model_config = STRICT
@@ -123,6 +128,11 @@ class LabelEntry(BaseModel):
     order: tuple[str, ...] = ()
     prevalence: float | dict[str, float] | None = None
     outlier: float | None = None
+    unknown: tuple[float | str, ...] = ()
+    tree: str | None = None
+    form: Literal["raw", "debiased"] = "raw"
+    min_votes: int = 0
+    min_asked: float = 0.0
 
 
 class StartEntry(BaseModel):
@@ -170,8 +180,9 @@ class Recipe(BaseModel):
 
     @property
     def label_columns(self) -> tuple[str, ...]:
-        """The columns of the tables that hold labels."""
-        columns = [name for label, entry in self.labels.items() for name in entry.columns or (label,)]
+        """The columns of the tables that hold labels; those of question trees are known from the tables only."""
+        labels = {label: entry for label, entry in self.labels.items() if entry.tree is None}
+        columns = [name for label, entry in labels.items() for name in entry.columns or (label,)]
         return tuple(dict.fromkeys(columns))
 
     @property

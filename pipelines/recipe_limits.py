@@ -43,12 +43,20 @@ BELOW: dict[str, int] = {
     "pretrain.teacher_momentum": 1,
     "classify.specificity": 1,
 }
+# Keys of a label that are for one kind only.
+KIND_OF: dict[str, str] = {
+    "yes": "yes_no",
+    "order": "ordered",
+    "outlier": "real",
+    "tree": "votes",
+    "min_votes": "votes",
+}
 
 
 def find_problems(recipe: Mapping[str, Any]) -> list[str]:
     """What is wrong with a recipe (as plain mappings and lists) whose types are right: one line each, maybe none."""
     problems = _numbers(recipe) + _encoder(recipe["encoder"], recipe["store"]["size"]) + _lists(recipe)
-    problems += _labels(recipe["labels"]) + _classify(recipe)
+    problems += _labels(recipe["labels"]) + _votes(recipe) + _classify(recipe)
     return problems + (_catalogs(recipe["catalog"]) + _uses(recipe) if recipe["catalog"] else [NO_CATALOG])
 
 
@@ -105,17 +113,54 @@ def _labels(labels: Mapping[str, Mapping[str, Any]]) -> list[str]:
         kind, columns, prevalence = entry["kind"], entry["columns"], entry["prevalence"]
         if columns and kind not in ("multilabel", "votes"):
             problems.append(f"labels.{name}.columns: a label of kind {kind!r} has one column, its name; leave it out")
-        if kind == "votes" and len(columns) < 2:
-            problems.append(f"labels.{name}.columns: votes need two columns or more; name one an answer")
-        for key, kinds in (("yes", ("yes_no",)), ("order", ("ordered",)), ("outlier", ("real",))):
-            if entry[key] and kind not in kinds:
-                problems.append(f"labels.{name}.{key}: is for kind {kinds[0]!r}, not {kind!r}; leave it out")
+        for key, wanted in KIND_OF.items():
+            if entry[key] and kind != wanted:
+                problems.append(f"labels.{name}.{key}: is for kind {wanted!r}, not {kind!r}; leave it out")
         shares = [prevalence] if isinstance(prevalence, float) else list((prevalence or {}).values())
         if shares and kind not in ("yes_no", "multilabel"):
             problems.append(f"labels.{name}.prevalence: is for yes_no and multilabel, not {kind!r}; leave it out")
         if any(not 0 < share < 1 for share in shares):
             problems.append(f"labels.{name}.prevalence: {prevalence} is not between 0 and 1; give a share such as 0.05")
     return problems
+
+
+def _votes(recipe: Mapping[str, Any]) -> list[str]:
+    problems = []
+    for name, entry in recipe["labels"].items():
+        if entry["tree"] is None and (entry["form"] != "raw" or entry["min_asked"]):
+            key = "min_asked" if entry["min_asked"] else "form"
+            problems.append(f"labels.{name}.{key}: is for the question of a tree; name its tree, or leave it out")
+        if entry["kind"] == "votes" and entry["tree"] is not None:
+            problems += _tree(name, entry, recipe["domain"])
+        elif entry["kind"] == "votes" and len(entry["columns"]) < 2:
+            problems.append(f"labels.{name}.columns: votes need two columns or more; name one an answer")
+        if entry["min_votes"] < 0:
+            problems.append(f"labels.{name}.min_votes: {entry['min_votes']} is too small; give 0 or more")
+        if not 0 <= entry["min_asked"] <= 1:
+            problems.append(f"labels.{name}.min_asked: {entry['min_asked']} is no share; give 0 to 1, such as 0.5")
+    return problems
+
+
+def _tree(name: str, entry: Mapping[str, Any], domain: str) -> list[str]:
+    from catalogs.galaxies.question_trees import TREES, questions  # here: few recipes need wait for pandas
+
+    tree = entry["tree"]
+    if domain != "galaxies":
+        return [f"labels.{name}.tree: is for galaxies; name the columns of the votes in columns"]
+    if tree not in TREES:
+        return [
+            f"labels.{name}.tree: {tree!r} is not known{did_you_mean(tree, TREES) or '; use ' + ' or '.join(TREES)}"
+        ]
+    if name not in questions(tree):
+        hint = did_you_mean(name, questions(tree)) or f"; there are {', '.join(questions(tree))}"
+        return [f"labels.{name}: is no question of the tree {tree!r}{hint}"]
+    if entry["columns"]:
+        return [f"labels.{name}.columns: the tree {tree!r} says which columns; leave out one of the two"]
+    if entry["unknown"]:
+        return [f"labels.{name}.unknown: missing and negative votes of a tree are unknown as they are; leave it out"]
+    if entry["form"] == "debiased" and not TREES[tree].debiased:
+        return [f"labels.{name}.form: tables of the tree {tree!r} hold no debiased votes; give 'raw'"]
+    return []
 
 
 def _classify(recipe: Mapping[str, Any]) -> list[str]:

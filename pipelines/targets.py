@@ -8,6 +8,7 @@ import pandas as pd
 from jaxtyping import Float64
 
 from catalogs.errors import CatalogError
+from catalogs.galaxies.question_trees import asked_probability, counts, questions
 from domainssl.options import Kind
 from pipelines.recipe import LabelEntry
 
@@ -35,7 +36,9 @@ def targets(frame: pd.DataFrame, label: str, entry: LabelEntry) -> Targets:
 
     Raises CatalogError where no row has a value, and where a value is not what the label's kind asks for.
     """
-    columns = [frame[name] for name in entry.columns or (label,)]
+    if entry.tree is not None:
+        return _tree_votes(frame, label, entry, entry.tree)
+    columns = [_without(frame[name], entry.unknown) for name in entry.columns or (label,)]
     if all(column.isna().all() for column in columns):
         raise CatalogError(
             "labels.{label}: no row has a value in this column; name a column that holds labels", label=label
@@ -56,8 +59,34 @@ def targets(frame: pd.DataFrame, label: str, entry: LabelEntry) -> Targets:
         raise CatalogError(
             "labels.{label}: a count of votes is negative; give counts from 0 up, empty where unknown", label=label
         )
-    asked = numbers.sum(axis=1, keepdims=True) > 0  # NaN is not: an unknown count leaves the shares unknown
-    return Targets("votes", np.where(asked, numbers, np.nan), entry.columns)
+    return Targets("votes", _enough(numbers, entry.min_votes), entry.columns)
+
+
+def _without(column: "pd.Series[str]", unknown: tuple[float | str, ...]) -> "pd.Series[str]":
+    """The column with None in the cells that stand for no value."""
+    numbers = [value for value in unknown if isinstance(value, float)]
+    words = [value for value in unknown if isinstance(value, str)]
+    if not unknown:
+        return column
+    parsed = pd.to_numeric(column.astype(object), errors="coerce")
+    return column.astype(object).mask(parsed.isin(numbers) | column.isin(words), None)
+
+
+def _tree_votes(frame: pd.DataFrame, question: str, entry: LabelEntry, tree: str) -> Targets:
+    y = _enough(counts(frame, tree, question, entry.form), entry.min_votes)
+    if entry.min_asked > 0:
+        y[~(asked_probability(frame, tree, question) >= entry.min_asked)] = np.nan
+    if np.isnan(y).all():
+        raise CatalogError("labels.{label}: no row has enough votes; lower min_votes and min_asked", label=question)
+    return Targets("votes", y, questions(tree)[question].answers)
+
+
+def _enough(votes: Float64[np.ndarray, "n t"], least: int) -> Float64[np.ndarray, "n t"]:
+    """NaN in rows of too few votes, or none; an unknown count leaves the shares unknown."""
+    total = votes.sum(axis=1, keepdims=True)
+    # half a vote: the sum of debiased counts is a whole number but for rounding
+    enough: Float64[np.ndarray, "n t"] = np.where((total > 0) & (total > least - 0.5), votes, np.nan)
+    return enough
 
 
 def _classes(label: str, column: "pd.Series[str]") -> Targets:
@@ -100,7 +129,7 @@ def _yes_no(label: str, column: "pd.Series[str]", yes: str | None) -> tuple[Floa
         if strange:
             raise CatalogError(
                 "labels.{label}: {word} is neither yes nor no (yes, 1, no, 0 ...); name the word for yes in "
-                "labels.{label}.yes, leave unknown cells empty, or use kind = 'classes'",
+                "labels.{label}.yes, what stands for unknown in labels.{label}.unknown, or use kind = 'classes'",
                 {"word": repr(strange[0])},
                 label=label,
             )
