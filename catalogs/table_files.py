@@ -1,11 +1,12 @@
 """Table files to data frames in which whole numbers stay whole: 64-bit ids survive missing neighbours."""
 
+import gzip
 import re
 import urllib.parse
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from xml.parsers.expat import ExpatError
 
 import numpy as np
@@ -14,13 +15,14 @@ import pandas as pd
 from catalogs.errors import CatalogError, MissingFileError
 
 Choice = Callable[[Sequence[str]], Collection[str]]
+T = TypeVar("T")
 
 # Cells of numeric columns that say "unknown"; in columns of text only the first three do, since "NA" can be a name.
 _MISSING_TEXT = ("", "nan", "NaN")
 _MISSING = (*_MISSING_TEXT, "-nan", "-NaN", "NA", "N/A", "n/a", "<NA>", "null", "NULL", "None", "--")
 _WHOLE = {f"{sign}int{bits}": f"{sign.upper()}Int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
-# What names a HATS partition, not an object.
-_HATS_PARTITION = ("Norder", "Dir", "Npix")
+# What places an object in HATS, and says nothing about it.
+_HATS_PARTITION = ("Norder", "Dir", "Npix", "_healpix_29")
 _ADDRESS = re.compile(r"^([a-z][a-z0-9]+):/+(?=\w)")
 
 
@@ -46,15 +48,15 @@ def read_table(path: Path, as_text: Choice, wanted: Choice = _everything) -> pd.
         return _chosen(_read_folder(path, wanted), wanted)
     if not path.is_file():
         raise MissingFileError("table {path}: no such file", {"path": path})
-    for suffixes, kind, reader in _READERS:
+    for suffixes, reader in _READERS:
         if path.name.lower().endswith(suffixes):
-            return _chosen(_guarded(path, kind, lambda: reader(path, as_text, wanted)), wanted)  # noqa: B023 - at once
+            return _chosen(_guarded(path, suffixes[0][1:], lambda: reader(path, as_text, wanted)), wanted)  # noqa: B023 - at once
     raise CatalogError(
         "table {path}: the name ends in none of {suffixes}", {"path": path}, suffixes=", ".join(TABLE_SUFFIXES)
     )
 
 
-def _guarded(path: Path, kind: str, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+def _guarded(path: Path, kind: str, read: Callable[[], T]) -> T:
     """What `read` gives, its errors as one that names the file."""
     if path.stat().st_size == 0:
         raise CatalogError("table {path} is empty (0 bytes); fetch or write it again", {"path": path})
@@ -83,15 +85,20 @@ def _read_text(path: Path, as_text: Choice, wanted: Choice) -> pd.DataFrame:
     with warnings.catch_warnings():
         # A row longer than the header is cut short with a warning; a catalog must not lose cells silently.
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        start = pd.read_csv(path, sep="\0", nrows=2, header=None, encoding="utf-8-sig", quoting=3, dtype=str)
-        first, second = [*start[0].astype(str), "", ""][:2]
+        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as lines:
+            first, second = (lines.readline(100_000).decode("utf-8-sig") for _ in range(2))
         if first.startswith("# %ECSV"):  # as Gaia's bulk files are
             return _read_ecsv(path, as_text, wanted)
         titled = first.startswith("#") and separator not in first and separator in second  # CasJobs: "#Table1"
-        layout: dict[str, Any] = {"sep": separator, "encoding": "utf-8-sig", "index_col": False, "skiprows": int(titled)}
+        layout: dict[str, Any] = {
+            "sep": separator,
+            "encoding": "utf-8-sig",
+            "index_col": False,
+            "skiprows": int(titled),
+        }
         names = [str(name) for name in pd.read_csv(path, nrows=0, **layout).columns]
         text, kept = set(as_text(names)), set(wanted(names))
-        return pd.read_csv(
+        frame: pd.DataFrame = pd.read_csv(
             path,
             **layout,
             usecols=None if kept >= set(names) else [name for name in names if name in kept],
@@ -100,6 +107,7 @@ def _read_text(path: Path, as_text: Choice, wanted: Choice) -> pd.DataFrame:
             na_values={name: list(_MISSING_TEXT if name in text else _MISSING) for name in names if name in kept},
             low_memory=False,
         )
+        return frame
 
 
 def _read_ecsv(path: Path, as_text: Choice, wanted: Choice) -> pd.DataFrame:
@@ -182,13 +190,20 @@ def _read_parquet(path: Path, as_text: Choice, wanted: Choice) -> pd.DataFrame:
 def _parquet_file(path: Path, wanted: Choice) -> Any:
     """The wanted columns of one file; those whose cells are lists or structures (images, light curves) stay closed."""
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:  # opened as a file: folders of its path are no columns
         schema = file.schema_arrow
         flat = [field.name for field in schema if not pa.types.is_nested(field.type)]
-        kept = set(wanted(flat))
-        return file.read(columns=[name for name in flat if name in kept])
+        masks = {name.removesuffix(".mask"): name for name in flat if name.endswith(".mask")}  # as astropy writes gaps
+        kept = set(wanted([name for name in flat if name not in masks.values()]))
+        table = file.read(columns=[name for name in flat if name in kept or name.removesuffix(".mask") in kept])
+    for name, mask in masks.items():
+        if name in kept:
+            gaps = pc.if_else(table[mask], pa.scalar(None, table.schema.field(name).type), table[name])
+            table = table.set_column(table.column_names.index(name), name, gaps).drop_columns([mask])
+    return table
 
 
 def _parquet_units(schema: Any) -> dict[str, str]:
@@ -246,16 +261,90 @@ def _read_folder(folder: Path, wanted: Choice) -> pd.DataFrame:
             "table {folder}: this folder holds no Parquet file; name a table's file, or a folder of them",
             {"folder": folder},
         )
-    tables = []
+    tables: list[Any] = []
     for file in files:
-        parent = str(file.relative_to(top).parent)
-        frame_of: list[Any] = []
-        _guarded(file, "Parquet", lambda: frame_of.append(_parquet_file(file, wanted)) or pd.DataFrame())  # noqa: B023
-        table = frame_of[0]
-        for column, value in re.findall(r"([^/=]+)=([^/]*)", parent):
-            if column in _HATS_PARTITION or column in table.column_names:
-                continue
+        tables.append(_guarded(file, "parquet", lambda: _partition(file, top, wanted, tables[:1])))  # noqa: B023 - at once
+    table = pa.concat_tables(tables, promote_options="default")
+    promised = properties.get("hats_nrows", "")
+    if promised.isdigit() and int(promised) != table.num_rows:
+        raise CatalogError(
+            "table {folder}: the HATS catalog holds {rows} rows, and its properties promise {promised}{missing}; "
+            "fetch it again",
+            {"folder": folder},
+            rows=table.num_rows,
+            promised=promised,
+            missing=_missing_partitions(folder, files),
+        )
+    frame = _from_arrow(table)
+    frame.attrs["units"] = _parquet_units(table.schema)
+    frame.attrs["positions"] = {
+        key: column for key in ("ra", "dec") if (column := properties.get(f"hats_col_{key}")) in frame.columns
+    }
+    return frame
+
+
+def _partition(file: Path, top: Path, wanted: Choice, first: Sequence[Any]) -> Any:
+    """One file of a folder, with what the names of its folders say; its types must be those of the first file."""
+    import pyarrow as pa
+
+    table = _parquet_file(file, wanted)
+    for column, value in re.findall(r"([^/=]+)=([^/]*)", file.relative_to(top).parent.as_posix()):
+        if column not in (*_HATS_PARTITION, *table.column_names):
             cell = None if value == "__HIVE_DEFAULT_PARTITION__" else urllib.parse.unquote(value)
             table = table.append_column(column, pa.array([cell] * table.num_rows, pa.string()))
-        tables.append(table.drop_columns([name for name in table.column_names if name in _HATS_PARTITION]))
-        ...
+    table = table.drop_columns([name for name in table.column_names if name in _HATS_PARTITION])
+    pa.unify_schemas([other.schema for other in first] + [table.schema], promote_options="default")
+    return table
+
+
+def _properties(folder: Path) -> dict[str, str]:
+    """A HATS folder's properties (IVOA HATS note; lines "key = value"), {} for any other folder."""
+    for name in ("collection.properties", "hats.properties", "properties"):
+        if (folder / name).is_file():
+            lines = (folder / name).read_text(encoding="utf-8").splitlines()
+            pairs = (line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#"))
+            return {key.strip(): value.strip() for key, _, value in pairs}
+    return {}
+
+
+def _missing_partitions(folder: Path, files: Sequence[Path]) -> str:
+    """Those that partition_info.csv lists and the folder lacks, for an error."""
+    if not (folder / "partition_info.csv").is_file():
+        return ""
+    listed = pd.read_csv(folder / "partition_info.csv")
+    there = {tuple(re.findall(r"(?:Norder|Npix)=(\d+)", file.as_posix())[-2:]) for file in files}
+    absent = [
+        f"Norder={order}/Npix={pixel}"
+        for order, pixel in zip(listed["Norder"], listed["Npix"], strict=True)
+        if (str(order), str(pixel)) not in there
+    ]
+    return f" ({len(absent)} partition(s) are missing: {', '.join(absent[:3])})" if absent else ""
+
+
+def _read_remote(path: Path, wanted: Choice) -> pd.DataFrame:
+    address = _ADDRESS.sub(r"\1://", path.as_posix())  # a Path keeps one slash only
+    try:
+        import lsdb
+    except ImportError:
+        raise CatalogError(
+            "table {address}: HATS catalogs elsewhere need LSDB; pip install domainssl[hats], or copy it to a folder",
+            {"address": address},
+        ) from None
+    catalog = lsdb.open_catalog(address, columns="all")
+    names = [str(name) for name in catalog.columns if name not in _HATS_PARTITION]
+    kept = set(wanted(names))
+    frame = pd.DataFrame(catalog[[name for name in names if name in kept]].compute()).reset_index(drop=True)
+    info = catalog.hc_structure.catalog_info
+    frame.attrs["positions"] = {"ra": info.ra_column, "dec": info.dec_column}
+    return frame
+
+
+_READERS: tuple[tuple[tuple[str, ...], Callable[[Path, Choice, Choice], pd.DataFrame]], ...] = (
+    ((".csv", ".csv.gz", ".tsv", ".tsv.gz"), _read_text),
+    ((".ecsv", ".ecsv.gz"), _read_ecsv),
+    ((".tbl",), _read_ipac),
+    ((".fits", ".fit", ".fits.gz"), _read_fits),
+    ((".vot", ".votable", ".xml", ".vot.gz", ".votable.gz", ".xml.gz"), _read_votable),
+    ((".parquet", ".pq"), _read_parquet),
+)
+TABLE_SUFFIXES = tuple(suffix for suffixes, _ in _READERS for suffix in suffixes)

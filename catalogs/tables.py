@@ -1,4 +1,4 @@
-"""Catalogs to one frame with canonical columns: from CSV, FITS or Parquet tables, or from a folder of files."""
+"""Catalogs to one frame with canonical columns: from a table of any format, or from a folder of files."""
 
 import difflib
 import os
@@ -18,18 +18,31 @@ from catalogs.table_files import read_table
 # Recognised without configuration, whatever their case, the first that a table has.
 USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
     "id": (
-        *("object_id", "objectid", "objid", "obj_id", "id_str", "source_id", "sourceid", "dr7objid", "dr8objid"),
-        *("dr12objid", "targetid", "image_id", "id"),
+        *("object_id", "objectid", "objid", "obj_id", "id_str", "source_id", "sourceid", "coadd_object_id", "ls_id"),
+        *("dr7objid", "dr8objid", "dr12objid", "iauname", "targetid", "specobjid", "main_id", "image_id", "id"),
     ),
     "file": ("file", "filename", "file_name", "file_loc", "file_path", "filepath", "path", "image", "image_path"),
     "group": ("group", "group_id", "patient", "patient_id", "patientid", "subject_id"),
     "issuer": ("issuer", "issuer_of_patient_id", "issuerofpatientid"),
     "study": ("study", "study_id", "studyid", "study_uid", "study_instance_uid", "studyinstanceuid"),
     "split": ("split",),
-    "ra": ("ra", "ra_deg", "radeg", "raj2000", "ra_j2000", "ra_icrs"),
-    "dec": ("dec", "dec_deg", "decdeg", "dej2000", "dec_j2000", "de_icrs", "decl"),
-    "redshift": ("redshift", "z_spec", "zspec", "z_redshift"),
-    "ebv": ("ebv", "e_bv", "ebv_sfd"),
+    # Beside text in hours, SIMBAD and VizieR give degrees as RA_d and _RAJ2000: these come first.
+    "ra": (
+        *("ra_d", "_raj2000", "ra", "ra_deg", "radeg", "ra_icrs", "raj2000", "ra_j2000", "right_ascension"),
+        *("coord_ra", "ramean", "alphawin_j2000", "alpha_j2000"),
+    ),
+    "dec": (
+        *("dec_d", "_dej2000", "dec", "dec_deg", "decdeg", "dedeg", "de_icrs", "dej2000", "dec_j2000", "declination"),
+        *("coord_dec", "decmean", "deltawin_j2000", "delta_j2000", "decl"),
+    ),
+    "redshift": ("redshift", "z_spec", "zspec", "specz", "spec_z", "z_redshift", "rvz_redshift"),
+    "ebv": ("ebv", "e_bv", "ebmv", "ebv_sfd", "ebv_sfd98", "gal_ebv"),
+}
+# What one unit of an angle is in degrees, as FITS, VOTable and astropy write it; h:m:s is text.
+DEGREES_PER_UNIT: Mapping[str, float] = {
+    **dict.fromkeys(("", "deg", "degree", "degrees", "d:m:s"), 1.0),
+    **dict.fromkeys(("rad", "radian", "radians"), 180 / np.pi),
+    **dict.fromkeys(("hourangle", "h", "hr", "hour", "hours", "h:m:s"), 15.0),
 }
 SPLITS: Mapping[str, str] = {
     **dict.fromkeys(("train", "training", "val", "valid", "validation"), "train"),
@@ -199,6 +212,9 @@ class _Canonical:
         configured = getattr(self.source.columns, key)
         if configured is not None:
             return self.existing(configured, f"columns.{key}")
+        declared = self.table.attrs.get("positions", {}).get(key)  # by HATS, or by a VOTable's UCDs
+        if declared in self.table:
+            return self.existing(declared, key)
         found = usual_column(key, self.table.columns)
         return None if found is None else self.existing(found, f"columns.{key}")
 
@@ -208,6 +224,12 @@ class _Canonical:
             found, what = self.ids_from_files()
         else:
             found, what = texts(self.table[column]), f"column {column!r}"
+            brick = next((str(name) for name in self.table if str(name).lower() == "brickid"), None)
+            if column.lower() == "objid" and self.source.columns.id is None and brick is not None:
+                # Legacy Surveys number objects within a brick; "brickid_objid" is what Galaxy Zoo DESI calls them.
+                bricks = texts(self.table[self.existing(brick, "columns.id")])
+                found = [f"{a}_{b}" if a and b else None for a, b in zip(bricks, found, strict=True)]
+                what = f"columns {brick!r} and {column!r}"
             floats = pd.api.types.is_float_dtype(self.table[column].dtype) or _written_as_floats(found)
             if floats:
                 raise self.error(
@@ -335,7 +357,7 @@ class _Canonical:
         column = self.column(key)
         if column is None:
             return pd.Series(np.full(len(self.table), np.nan))
-        values = self.numbers(column, key)
+        values = self.angles(column, key)
         wrong = values[(values < low) | (values > high)]
         if len(wrong):
             raise self.error(
@@ -349,6 +371,33 @@ class _Canonical:
                 high=high,
             )
         return values
+
+    def angles(self, column: str, key: str) -> "pd.Series[float]":
+        """A column in degrees: by the unit that the table gives it, which are degrees where it gives none."""
+        unit = self.table.attrs.get("units", {}).get(column, "")
+        factor = DEGREES_PER_UNIT.get(unit.strip().strip("'\"").lower())
+        if factor is None:
+            raise self.error(
+                "{key}: column {column!r} has the unit {unit!r}; give degrees, radians or hours",
+                key=key,
+                column=column,
+                unit=unit,
+            )
+        if ":" in unit:
+            return self.sexagesimal(column, key) * factor
+        return self.numbers(column, key) * factor
+
+    def sexagesimal(self, column: str, key: str) -> "pd.Series[float]":
+        from astropy.coordinates import Angle
+
+        written = texts(self.table[column])
+        try:
+            parsed = Angle([text or "0" for text in written], "deg").degree
+        except ValueError as error:
+            raise self.error(
+                "{key}: column {column!r}: {error}", {"error": str(error).splitlines()[0]}, key=key, column=column
+            ) from None
+        return pd.Series(np.where([text is None for text in written], np.nan, parsed), dtype=np.float64)
 
     def redshifts(self) -> "pd.Series[float]":
         column = self.column("redshift")

@@ -1,5 +1,6 @@
 """Catalogs: exact ids from every format, canonical columns, and errors that name the remedy."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy import units as u
 from astropy.table import MaskedColumn, Table
 
 from catalogs.scanning import without_suffix
@@ -305,6 +307,74 @@ def test_catalogs_are_combined(tmp_path: Path) -> None:
         combine([first, second, first.assign(catalog="again")])
     with pytest.raises(ValueError, match="names at least one"):
         combine([])
+
+
+SURVEYS = {  # as the surveys themselves name their columns
+    "SDSS": ("objID", "ra", "dec"),
+    "Galaxy Zoo 2": ("dr7objid", "ra", "dec"),
+    "Galaxy Zoo DECaLS": ("iauname", "ra", "dec"),
+    "Gaia": ("source_id", "ra", "dec"),
+    "Euclid": ("OBJECT_ID", "RIGHT_ASCENSION", "DECLINATION"),
+    "Rubin": ("objectId", "coord_ra", "coord_dec"),
+    "DES": ("COADD_OBJECT_ID", "ALPHAWIN_J2000", "DELTAWIN_J2000"),
+    "SIMBAD": ("main_id", "RA_d", "DEC_d"),
+    "VizieR": ("ID", "_RAJ2000", "_DEJ2000"),
+    "Pan-STARRS": ("objID", "raMean", "decMean"),
+}
+
+
+@pytest.mark.parametrize("survey", SURVEYS)
+def test_columns_as_surveys_name_them(survey: str, tmp_path: Path) -> None:
+    name, ra, dec = SURVEYS[survey]
+    path = write(tmp_path / "t.csv", {name: ["7"], ra: [10.5], dec: [-5.25], "file": ["a.fits"]})
+    row = read(path).loc[0, ["object_id", "ra", "dec"]]
+    assert row.tolist() == ["7", 10.5, -5.25]
+
+
+def test_legacy_surveys_number_objects_within_bricks(tmp_path: Path) -> None:
+    columns = {"release": [9010, 9010], "brickid": [330368, 330369], "objid": [7, 7]}
+    path = write(tmp_path / "t.fits", columns)
+    frame = read(path, file_pattern="{id}.fits")
+    assert list(frame["object_id"]) == ["330368_7", "330369_7"]
+    with pytest.raises(ValueError, match=r"column 'objid'\): '7' 2 times"):
+        read(path, id="objid", file_pattern="{id}.fits")
+
+
+@pytest.mark.parametrize("kind", ["fits", "vot", "parquet", "ecsv"])
+def test_positions_come_in_the_unit_that_the_table_gives(kind: str, tmp_path: Path) -> None:
+    table = Table({"id": ["a", "b"], "file": ["x", "y"]})
+    table["coord_ra"] = np.array([0.5, np.nan], np.float32) * u.rad
+    table["coord_dec"] = np.array([-0.25, 0.25]) * u.rad
+    table["theta"] = np.array([1.0, 2.0]) * u.rad
+    form = {"vot": "votable", "ecsv": "ascii.ecsv"}.get(kind)
+    table.write(tmp_path / f"t.{kind}", format=form)
+    frame = read(tmp_path / f"t.{kind}")
+    np.testing.assert_allclose(frame["ra"], [np.degrees(0.5), np.nan], rtol=1e-14)
+    np.testing.assert_allclose(frame["dec"], np.degrees([-0.25, 0.25]), rtol=1e-14)
+    assert list(frame["theta"]) == [1, 2]  # no position: as it is
+    table["coord_ra"].unit = u.hour if kind == "fits" else u.hourangle  # FITS knows no unit of hour angle
+    table["coord_dec"].unit = u.deg
+    if kind == "vot":  # nor does VOTable: archives give text
+        table["coord_ra"].unit = u.Unit('"h:m:s"', parse_strict="silent")
+        table["coord_ra"] = MaskedColumn(["00 30 00.0", ""], unit=table["coord_ra"].unit)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        table.write(tmp_path / f"h.{kind}", format=form)
+    np.testing.assert_allclose(read(tmp_path / f"h.{kind}")["ra"], [7.5, np.nan])
+    table["coord_dec"].unit = u.Jy
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        table.write(tmp_path / f"j.{kind}", format=form)
+    with pytest.raises(ValueError, match="dec: column 'coord_dec' has the unit 'Jy'; give degrees, radians or hours"):
+        read(tmp_path / f"j.{kind}")
+
+
+def test_positions_that_the_table_names_win(tmp_path: Path) -> None:
+    table = Table({"id": ["a"], "file": ["x"], "ra": [1.0], "dec": [2.0], "lon": [3.0], "lat": [4.0]})
+    table["lon"].meta["ucd"], table["lat"].meta["ucd"] = "pos.eq.ra;meta.main", "pos.eq.dec;meta.main"
+    table.write(tmp_path / "t.vot", format="votable")
+    assert read(tmp_path / "t.vot").loc[0, ["ra", "dec"]].tolist() == [3, 4]
+    assert read(tmp_path / "t.vot", ra="ra").loc[0, "ra"] == 1
 
 
 @pytest.mark.parametrize(
