@@ -134,6 +134,17 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     show = add("recipe", "print a commented recipe to start from")
     show.add_argument("domain", choices=tuple(RECIPES))
     show.add_argument("--quick", action="store_true", help="smaller images, few epochs, one head: minutes, not an hour")
+    fetched = add("fetch", "a public collection into a folder, with its recipe; without NAME the list of them")
+    fetched.add_argument("name", nargs="?", metavar="NAME", help="such as galaxy10_decals, or legacy_cutouts")
+    fetched.add_argument("--out", type=Path, metavar="DIR", help="where it goes; the same command again goes on")
+    fetched.add_argument("--limit", type=_count, metavar="N", help="a table of N objects; files come whole")
+    fetched.add_argument("--mirror", metavar="URL", help="take the files from below this address")
+    fetched.add_argument("--positions", type=Path, metavar="TABLE", help="ra and dec of the cutouts, in degrees")
+    fetched.add_argument("--layer", metavar="NAME", help="of the cutouts; default: ls-dr10")
+    fetched.add_argument("--size", type=_count, metavar="PX", help="of the cutouts; default: 160 pixels a side")
+    fetched.add_argument("--pixscale", type=float, metavar="ARCSEC", help="of the cutouts; default: 0.262 a pixel")
+    fetched.add_argument("--bands", metavar="LETTERS", help="of the cutouts; default: grz")
+    fetched.add_argument("--dry-run", action="store_true", help="what would be fetched, and how large it is")
     inspect = add("inspect", "what the readers make of these files, and what they refuse")
     inspect.add_argument("path", type=Path, metavar="PATH")
     inspect.add_argument("--kind", choices=("galaxies", "chest_xrays"), required=True)
@@ -189,6 +200,43 @@ def _inspect(options: argparse.Namespace) -> int:
         _print_json(inspection.as_dict())
     else:
         print(inspection.text())
+    return DONE
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from pipelines.fetching import FetchUseError, describe_collections, fetch, plan, positions_from
+
+    try:
+        if options.name is None:
+            listed = describe_collections()
+            width = max(map(len, listed))
+            lines = (f"{name:{width}}  {text}" for name, text in listed.items())
+            _print_json(listed) if options.json else print("\n".join(lines))
+            return DONE
+        positions = positions_from(
+            options.name, options.positions, options.layer, options.size, options.pixscale, options.bands
+        )
+        if options.out is None:
+            raise FetchUseError("--out DIR is missing: where the collection goes")
+        if options.dry_run:
+            found = plan(options.name, options.out, positions, options.limit)
+            _print_json(found.as_dict()) if options.json else print(found.text())
+            return DONE
+        recipe = fetch(
+            options.name,
+            options.out,
+            _progress(options),
+            limit=options.limit,
+            mirror=options.mirror,
+            positions=positions,
+        )
+    except FetchUseError as error:
+        _say(f"domainssl: error: {error}")
+        return WRONG_USE
+    if options.json:
+        _print_json({"folder": str(options.out), "recipe": str(recipe)})
+    else:
+        print(recipe)
     return DONE
 
 
@@ -278,6 +326,7 @@ def _steps(options: argparse.Namespace, recipe: "Recipe") -> int:
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "demo": _demo,
     "recipe": _recipe,
+    "fetch": _fetch,
     "inspect": _inspect,
     "evaluate": _evaluate,
     "apply": _apply,
