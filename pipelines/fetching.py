@@ -130,7 +130,7 @@ def plan(name: str, out: Path, positions: Positions | None = None, limit: int | 
         there = (f"{len(rows) - missing:,} cutouts",) if missing < len(rows) else ()
         return Plan(name, wanted, there, free)
     files = COLLECTIONS[name].files
-    done = tuple(file.name for file in files if _is_unpacked(file, out) or (out / file.name).is_file())
+    done = tuple(file.name for file in files if _is_there(file, out))
     return Plan(name, {file.name: file.size for file in files if file.name not in done}, done, free)
 
 
@@ -182,9 +182,8 @@ def _fetch_collection(
         moved = [replace(file, url=f"{mirror.rstrip('/')}/{file.name}") for file in collection.files]
         collection = replace(collection, files=tuple(moved), zenodo=None)
     hashes = {file.name: file.hash for file in collection.files}
-    missing = [file for file in collection.files if not _is_unpacked(file, out)]
-    if collection.zenodo is not None and any(file.hash is None for file in missing):
-        hashes |= published_hashes(client, collection.zenodo, out / ".zenodo.json", API)
+    if collection.zenodo is not None and not all(_is_there(file, out) for file in collection.files):
+        hashes |= published_hashes(client, collection.zenodo, out, API)
     sources = []
     for file in collection.files:
         if file.unpack == "zip" and limit is not None and _count_images(out / "images") >= limit:
@@ -194,7 +193,7 @@ def _fetch_collection(
         if found is None:
             found = fetch_file(client, file.url, out / file.name, hashes.get(file.name))
             _unpack(file, out, found, progress, limit)
-        published = "published" if hashes.get(file.name) else "none published; that of what came"
+        published = "as published" if found == hashes.get(file.name) else "none published; that of what came"
         sources.append(f"- {file.url}\n  {found} ({published})")
     table = collection.table(out, limit)
     recipe = recipe_text(
@@ -278,8 +277,8 @@ def _unpack(file: RemoteFile, out: Path, found: str, progress: Progress, limit: 
     archive.unlink()
 
 
-def _is_unpacked(file: RemoteFile, out: Path) -> bool:
-    return _unpacked_hash(file, out) is not None
+def _is_there(file: RemoteFile, out: Path) -> bool:
+    return (out / file.name).is_file() or _unpacked_hash(file, out) is not None
 
 
 def _unpacked_hash(file: RemoteFile, out: Path) -> str | None:

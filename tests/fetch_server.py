@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -56,6 +57,11 @@ def dropped(server: Server, path: str, after: int) -> Callable[[Any], Answer]:
     return answer
 
 
+def hung_up(request: Any) -> None:
+    """The end of the connection, in place of an answer."""
+    request.connection.shutdown(socket.SHUT_RDWR)
+
+
 def regular(server: Server, path: str, headers: Mapping[str, str]) -> Answer:
     content = server.files.get(path)
     if content is None:
@@ -93,7 +99,11 @@ def serving() -> Iterator[Server]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Quietly(ThreadingHTTPServer):
+        def handle_error(self, *_: Any) -> None:  # clients that are gone
+            pass
+
+    server = Quietly(("127.0.0.1", 0), Handler)
     known = Server(f"http://127.0.0.1:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

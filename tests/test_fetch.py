@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.io import fits
-from fetch_server import Server, dropped, hdf5, put, serving, sha256, status
+from fetch_server import Server, dropped, hdf5, hung_up, put, serving, sha256, status
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -230,6 +230,15 @@ def test_a_server_that_falls_silent_ends_in_an_error(tmp_path):
             fetch_file(client, url, tmp_path / "a.h5", None)
 
 
+def test_a_server_that_hangs_up_is_tried_again(server, client, content, tmp_path):
+    server.faults = [hung_up]
+    fetch_file(client, served(server, content), tmp_path / "a.h5", None)
+    server.faults = [hung_up] * 9
+    with pytest.raises(FetchError, match="broke off the connection") as caught:
+        fetch_file(client, f"{server.url}/b.h5", tmp_path / "b.h5", None)
+    assert not isinstance(caught.value, NoConnectionError)
+
+
 def test_a_full_disk_is_said_before_the_download(server, client, content, tmp_path, monkeypatch):
     monkeypatch.setattr("catalogs.fetch.download.shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(FetchError, match="1,000 bytes free"):
@@ -239,12 +248,13 @@ def test_a_full_disk_is_said_before_the_download(server, client, content, tmp_pa
 def test_zenodo_s_own_list_gives_the_hashes(server, client, tmp_path):
     listed = {"files": [{"key": "a.zip", "size": 3, "checksum": "md5:900150983cd24fb0d6963f7d28e17f72"}]}
     server.files = {"/1": json.dumps(listed).encode(), "/2": b"<html>", "/3": b'{"files": [1]}'}
-    part = tmp_path / ".list"
-    assert published_hashes(client, "1", part, server.url) == {"a.zip": "md5:900150983cd24fb0d6963f7d28e17f72"}
+    for _ in range(2):  # the list is kept
+        assert published_hashes(client, "1", tmp_path, server.url) == {"a.zip": "md5:900150983cd24fb0d6963f7d28e17f72"}
     for record in ("2", "3"):
         with pytest.raises(FetchError, match="no list of files"):
-            published_hashes(client, record, part, server.url)
-    assert list(tmp_path.iterdir()) == []
+            published_hashes(client, record, tmp_path, server.url)
+    assert server.paths() == ["/1", "/2", "/3"]
+    assert [path.name for path in tmp_path.iterdir()] == ["zenodo_1.json"]
 
 
 # --- archives
@@ -310,7 +320,9 @@ def test_unpacking_again_writes_only_what_is_missing(tmp_path):
     assert unpack_zip(path, tmp_path / "i", (".png",), Quiet(), limit=3) == 3
     first = {file: file.stat().st_mtime_ns for file in (tmp_path / "i").rglob("*.png")}
     assert sorted(file.stem for file in first) == ["0", "4", "9"]
-    assert unpack_zip(path, tmp_path / "i", (".png",), Quiet()) == 10
+    assert unpack_zip(path, tmp_path / "i", (".png",), Quiet(), limit=2) == 2
+    assert len(list((tmp_path / "i").rglob("*.png"))) == 5
+    assert unpack_zip(path, tmp_path / "i", (".png",), Quiet()) == 5
     assert all(file.stat().st_mtime_ns == when for file, when in first.items())
     assert not list((tmp_path / "i").rglob("*.txt"))
 
@@ -417,6 +429,8 @@ def test_gz_decals_takes_no_more_archives_than_the_limit_needs(server, monkeypat
         "/gz_decals_dr5_png_part1.zip",
         "/gz_decals_dr5_png_part2.zip",
     ]
+    assert len(fetched("gz_decals", tmp_path, server, limit=4)) == 4
+    assert len(server.requests) == 3
     assert len(fetched("gz_decals", tmp_path, server)) == 8
 
 
@@ -433,6 +447,10 @@ def test_hashes_that_zenodo_publishes_are_checked(server, monkeypatch, tmp_path)
     with pytest.raises(FetchError, match=r"part3\.zip: the hash is wrong"):
         fetch("gz_decals", tmp_path, Quiet(), patience=QUICK)
     assert not list(tmp_path.glob("*.sha256"))
+    listed[3]["checksum"] = f"md5:{hashlib.md5(contents[listed[3]['key']]).hexdigest()}"
+    (tmp_path / "zenodo_4573248.json").write_text(json.dumps({"files": listed}))
+    fetch("gz_decals", tmp_path, Quiet(), patience=QUICK)
+    assert (tmp_path / "SOURCE.md").read_text().count("(as published)") == 5
 
 
 @pytest.mark.parametrize(

@@ -242,11 +242,13 @@ class _Again(Exception):  # noqa: N818 - a turn of the loop, never seen outside
 
 def _broken(error: Exception, host: str | None, part: Path) -> FetchError:
     import requests
+    import urllib3
 
     inner = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
     cause = getattr(inner, "reason", None) or inner
     text = re.sub(r"^<?[\w.]*\(?.*?\)?>?: (?=\S)", "", str(cause)).strip() or type(error).__name__
-    if isinstance(error, requests.ConnectionError | requests.ConnectTimeout):
+    aborted = isinstance(inner, urllib3.exceptions.ProtocolError)  # it was there, and hung up
+    if isinstance(error, requests.ConnectionError) and not aborted:
         return NoConnectionError(f"no connection to {host}: {text}")
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
         raise FetchError(f"{host}: {text}") from None

@@ -14,7 +14,7 @@ import pandas as pd
 from catalogs.errors import CatalogError
 from catalogs.fetch.download import BusyError, Client, FetchError, NoConnectionError, forget
 from catalogs.quarantine import COLUMNS
-from catalogs.reading import Refusal
+from catalogs.reading import Refusal, Request
 from catalogs.table_files import read_table
 from catalogs.tables import texts, usual_column
 
@@ -166,7 +166,7 @@ def _refuse(path: Path, request: CutoutRequest) -> Refusal | None:
     from catalogs.galaxies.reader import read_galaxies
 
     rows = pd.DataFrame({"object_id": ["cutout"], "paths": [(str(path),)]})
-    (found,) = read_galaxies(rows, bands=tuple(request.bands))
+    (found,) = read_galaxies(rows, Request(tuple(request.bands)))
     if isinstance(found, Refusal):
         return None if found.reason in _KEPT else found
     height, width = found.pixels.shape[1:]

@@ -1,14 +1,15 @@
 """The recipe that `domainssl run` takes for a fetched collection."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from catalogs.fetch.collections import Label
 
-# Keys of a recipe's columns that a table may have under our names; `item` is recognised by its name.
-_COLUMNS = {"id": "object_id", "file": "file", "ra": "ra", "dec": "dec", "redshift": "redshift", "split": "split"}
+# Keys of a recipe's columns, and the names under which our tables have them.
+_COLUMNS = {"id": "object_id", **{name: name for name in ("file", "item", "ra", "dec", "redshift", "split")}}
 
 
 def recipe_text(
@@ -39,13 +40,19 @@ def recipe_text(
         f"columns = {{ {columns} }}",
         f"bands = {_toml(list(bands))}",
     ]
+    if "red" not in bands and len(bands) > 1:
+        lines.append('# missing_band = "mask"          # keep objects that a band does not cover')
     for label, entry in labels.items():
         needed = list(entry.columns or (label,))
         if table[needed].notna().any(axis=None):
-            lines += ["", f"[labels.{_toml(label)}]", f"kind = {_toml(entry.kind)}"]
+            lines += ["", f"[labels.{_key(label)}]", f"kind = {_toml(entry.kind)}"]
             lines += [f"columns = {_toml(needed)}"] if entry.columns else []
     lines += ["", "[store]", f"size = {store}", "", "[encoder]", f"size = {encoder}"]
     return "\n".join(lines) + "\n"
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
 
 
 def _toml(value: object) -> str:

@@ -27,32 +27,36 @@ def unpack_gzip(archive: Path, target: Path) -> None:
 
 
 def unpack_zip(archive: Path, folder: Path, suffixes: Sequence[str], watch: Watch, limit: int | None = None) -> int:
-    """Unpacks the files that end in `suffixes` below `folder`, and gives their number; those there already stay.
+    """Unpacks the files that end in `suffixes` below `folder`, and gives how many it wrote; those there already stay.
 
-    `limit` of them, evenly spread over the archive, or all. Raises FetchError before anything is written where a name
-    leads out of `folder`, an entry is a link or is encrypted, or the sizes sum up to more than `MAX_GROWTH` times the
-    archive's or than the disk has room for; and later where an entry is damaged or longer than declared.
+    At most `limit` more of them, evenly spread over the archive. Raises FetchError before anything is written where a
+    name leads out of `folder`, an entry is a link or is encrypted, or the sizes sum up to more than `MAX_GROWTH` times
+    the archive's or than the disk has room for; and later where an entry is damaged or longer than declared.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
-            wanted = [entry for entry in opened.infolist() if entry.filename.lower().endswith(tuple(suffixes))]
-            _refuse(archive, folder, opened.infolist())
+            _refuse(archive, opened.infolist())
+            wanted = [
+                entry
+                for entry in opened.infolist()
+                if entry.filename.lower().endswith(tuple(suffixes)) and not _is_there(folder / entry.filename, entry)
+            ]
             if limit is not None and limit < len(wanted):
                 wanted = [wanted[i] for i in np.linspace(0, len(wanted) - 1, limit).astype(int)]
+            _demand_room(folder if folder.is_dir() else archive.parent, wanted)
             with watch.counter(f"unpacking {archive.name}", len(wanted)) as counter:
                 for entry in wanted:
                     target = folder / entry.filename
-                    if not target.is_file() or target.stat().st_size != entry.file_size:
-                        target.parent.mkdir(parents=True, exist_ok=True)
-                        with opened.open(entry) as source:
-                            _write(source.read, target, entry.file_size, archive.name)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with opened.open(entry) as source:
+                        _write(source.read, target, entry.file_size, archive.name)
                     counter.advance()
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
         raise _damaged(archive, error) from None
     return len(wanted)
 
 
-def _refuse(archive: Path, folder: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
+def _refuse(archive: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
     for entry in entries:
         name = entry.filename
         parts = PurePosixPath(name).parts
@@ -67,9 +71,16 @@ def _refuse(archive: Path, folder: Path, entries: Sequence[zipfile.ZipInfo]) -> 
         raise FetchError(
             f"{archive.name}: refused, {archive.stat().st_size:,} bytes claim to hold {whole:,}: a decompression bomb"
         )
-    free = shutil.disk_usage(folder if folder.is_dir() else archive.parent).free
-    if whole > free:
-        raise FetchError(f"{folder} has {free:,} bytes free and {whole:,} are needed; free some space")
+
+
+def _is_there(target: Path, entry: zipfile.ZipInfo) -> bool:
+    return target.is_file() and target.stat().st_size == entry.file_size
+
+
+def _demand_room(folder: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
+    needed, free = sum(entry.file_size for entry in entries), shutil.disk_usage(folder).free
+    if needed > free:
+        raise FetchError(f"{folder} has {free:,} bytes free and {needed:,} are needed; free some space")
 
 
 def _write(read: Callable[[int], bytes], target: Path, most: int, name: str) -> None:
