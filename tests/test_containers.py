@@ -1,5 +1,6 @@
 """Containers by suffix: their items, their own table, and rows of several kinds read in order."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -60,6 +61,15 @@ def test_rows_of_all_kinds_in_order(collection: dict[str, Path]) -> None:
         np.testing.assert_array_equal(outcome.pixels, oracle[int(item)])
     assert isinstance(outcomes[-1], Refusal)
     assert outcomes[-1].reason == "format"
+
+
+def test_columns_of_other_lengths_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((3, 3, 10, 10)))
+    damaged = replace(CONTAINERS[".npy"], columns=lambda path, bands: {"ra": np.zeros(2)})
+    monkeypatch.setattr("catalogs.galaxies.containers.CONTAINERS", {".npy": damaged})
+    answer = metadata(tmp_path / "a.npy")
+    assert isinstance(answer, Refusal)
+    assert answer.reason == "truncated"
 
 
 def test_no_file_and_bad_files(tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ def metadata(path: Path, bands: tuple[str, ...] = ()) -> pd.DataFrame | Refusal:
     columns = container.columns(path, bands)
     if isinstance(columns, Refusal):
         return columns
+    if any(len(values) != len(found) for values in columns.values()):
+        return Refusal("truncated", f"the file has {len(found):,} objects and columns of other lengths")
     native = {name: values.astype(values.dtype.newbyteorder("="), copy=False) for name, values in columns.items()}
     return pd.DataFrame({**native, "item": found})[["item", *(name for name in native if name != "item")]]
 

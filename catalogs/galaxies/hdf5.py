@@ -52,6 +52,7 @@ def read_hdf5(rows: pd.DataFrame, *, bands: tuple[str, ...]) -> Iterator[Cutout 
     read fastest, since one that is compressed lies in chunks with others.
 
     Refusals: those of `read_arrays`, and "link" for images that lie in another file. Never raises for a bad file.
+    HDF5 itself can loop for ever on damaged text of variable length: read untrusted files in a supervised process.
     """
     return read_items(rows, bands, _opened)
 
