@@ -67,9 +67,9 @@ def border_sigma(pixels: Float[np.ndarray, "band y x"]) -> Float32[np.ndarray, "
     of the border or more (by 16 % for three in 32 pixels), and where noise is smooth over a sixth of the side it cannot
     be told from a galaxy.
 
-    NaN and infinite pixels are ignored. Where the border gives 0 or fewer than 20 differences (padding, blank edges):
-    the same over the whole image, then the median absolute deviation, then the standard deviation of all valid pixels,
-    then NaN.
+    NaN and infinite pixels are ignored, and runs of one value, which fill what was not observed. Where the border
+    gives 0 or fewer than 20 differences: the same over the whole image, then the median absolute deviation, then the
+    standard deviation of all valid pixels, then NaN.
     """
     sigma = np.full(len(pixels), np.nan, np.float32)
     for band, plane in enumerate(pixels):
@@ -119,8 +119,13 @@ def _at_lag(across: Float64[np.ndarray, "a x"], down: Float64[np.ndarray, "b y"]
 
 
 def _third_differences(lines: Float64[np.ndarray, "line n"], lag: int) -> Float64[np.ndarray, "line m"]:
-    inner = lines[:, lag : -2 * lag] - lines[:, 2 * lag : -lag]
-    return np.asarray(np.abs(lines[:, 3 * lag :] - lines[:, : -3 * lag] + 3 * inner))
+    """Their sizes; NaN where all four pixels are one value."""
+    first, second = lines[:, : -3 * lag], lines[:, lag : -2 * lag]
+    outer, inner = lines[:, 3 * lag :] - first, lines[:, 2 * lag : -lag] - second
+    sizes = np.abs(outer - 3 * inner)
+    if not sizes.all():
+        sizes[(outer == 0) & (inner == 0) & (first == second)] = np.nan
+    return np.asarray(sizes)
 
 
 def _ring(height: int, width: int) -> Bool[np.ndarray, "y x"]:

@@ -143,9 +143,24 @@ def test_padding_and_blank_borders_fall_back_to_all_pixels() -> None:
     assert border_sigma(blank)[0] > 0
 
 
-def test_mostly_equal_pixels_fall_back_to_their_standard_deviation() -> None:
+def test_edges_that_were_not_observed() -> None:
+    pixels = noise(96, sigma=1.0)
+    pixels[0, :, :30] = 0.0
+    pixels[0, 80:] = np.nan
+    assert border_sigma(pixels)[0] == pytest.approx(1.0, rel=0.06)
+    blank = np.zeros((1, 100, 100), np.float32)
+    blank[0, 25:-25, 25:-25] = noise(50)[0] - 0.3  # the sky is subtracted
+    assert border_sigma(blank)[0] == pytest.approx(0.02, rel=0.15)  # differences over the edge hold less noise
+
+
+def test_whole_numbers() -> None:
+    counts = np.round(noise(128, sigma=3.0) + 1000)
+    assert border_sigma(counts)[0] == pytest.approx(3.0, rel=0.05)
+
+
+def test_hardly_any_noise_falls_back_to_the_standard_deviation() -> None:
     pixels = np.zeros((1, 30, 30), np.float32)
-    pixels[0, 10:20, 10:20] = 4.0
+    pixels[0, 15, 15] = 4.0
     assert border_sigma(pixels)[0] == pytest.approx(pixels.std())
 
 
