@@ -1,15 +1,36 @@
 """Letterboxing: one factor for both axes, the mean kept, NaN without weight."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from astropy.wcs import WCS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from catalogs.letterbox import letterbox
 from catalogs.reading import Cutout
+from catalogs.wcs import pixel_scale
 
 sides = st.integers(1, 40)
+
+
+def tan(scale: float, crpix: tuple[float, float] = (20.5, 20.5)) -> WCS:
+    """North up, arcsec a pixel, about ra 150, dec 30."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix = ["RA---TAN", "DEC--TAN"], [150.0, 30.0], list(crpix)
+    wcs.wcs.cdelt = [-scale / 3600, scale / 3600]
+    return wcs
+
+
+def noisy(side: int, holes: float, seed: int = 0) -> Cutout:
+    """Noise of a variance that differs from pixel to pixel, with holes."""
+    generator = np.random.default_rng(seed)
+    variance = generator.uniform(0.5, 2, (2, side, side)).astype(np.float32)
+    pixels = generator.normal(0, np.sqrt(variance)).astype(np.float32)
+    pixels[generator.random(pixels.shape) < holes] = np.nan
+    return Cutout(pixels, ("g", "r"), "linear", variance=variance)
 
 
 def cutout(pixels: np.ndarray, **nuisance: float) -> Cutout:
@@ -116,3 +137,139 @@ def test_the_seeing_is_scaled_and_a_sigma_of_resampled_noise_forgotten() -> None
 def test_a_size_without_pixels_is_refused(size: int, crop: int | None) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         letterbox(cutout(np.ones((1, 9, 9))), size, crop)
+
+
+@pytest.mark.parametrize(("size", "crop"), [(8, None), (15, None), (50, None), (31, 37), (40, 30), (9, 41)])
+def test_the_variance_is_that_of_many_draws(size: int, crop: int | None) -> None:
+    first = noisy(24, 0.1)
+    boxed = letterbox(first, size, crop)
+    sigma = np.sqrt(first.variance)
+    draws = np.random.default_rng(1).normal(0, 1, (500, *sigma.shape)) * sigma + 0 * first.pixels
+    many = Cutout(draws.reshape(-1, 24, 24).astype(np.float32), ("g",) * 1000, "linear")
+    spread = letterbox(many, size, crop).pixels.reshape(500, 2, size, size).astype(np.float64).var(axis=0)
+    np.testing.assert_array_equal(np.isnan(boxed.variance), np.isnan(boxed.pixels))
+    ratio = spread[np.isfinite(spread)] / boxed.variance[np.isfinite(spread)]
+    assert ratio.mean() == pytest.approx(1, abs=0.02)
+    assert np.abs(ratio - 1).max() < 6 * np.sqrt(2 / 500)
+
+
+def test_whole_factors_divide_the_variance() -> None:
+    cutout = Cutout(np.ones((1, 12, 12), np.float32), ("r",), "linear", variance=np.full((1, 12, 12), 3.0, np.float32))
+    assert letterbox(cutout, 4, None).variance == pytest.approx(np.full((1, 4, 4), 3 / 9))
+
+
+def test_an_unknown_variance_is_unknown_after() -> None:
+    variance = np.ones((1, 8, 8), np.float32)
+    variance[0, 0, 0], variance[0, 7, 7] = np.nan, np.inf
+    boxed = letterbox(Cutout(np.ones((1, 8, 8), np.float32), ("r",), "linear", variance=variance), 4, None)
+    assert np.argwhere(np.isnan(boxed.variance)).tolist() == [[0, 0, 0], [0, 3, 3]]
+    assert np.isfinite(boxed.pixels).all()
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 80), st.none() | st.integers(1, 90), st.data())
+def test_the_sky_stays_on_its_pixels(height: int, width: int, size: int, crop: int | None, data: st.DataObject) -> None:
+    # A gradient along each axis tells which source position a new pixel shows.
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    wcs = tan(0.3, (data.draw(st.floats(-50, 90)), data.draw(st.floats(-50, 90))))
+    image = Cutout(np.stack([x, y]), ("x", "y"), "linear", wcs=wcs, pixel_scale=0.3)
+    boxed = letterbox(image, size, crop)
+    assert boxed.pixel_scale == pytest.approx(pixel_scale(boxed.wcs))
+    side = crop or max(height, width)
+    rows, columns = np.nonzero(np.isfinite(boxed.pixels[0]))
+    sky = boxed.wcs.all_pix2world(np.stack([columns, rows], 1), 0) if len(rows) else np.empty((0, 2))
+    positions = wcs.all_world2pix(sky, 0)
+    shown = boxed.pixels[:, rows, columns].T
+    # At edges the covered part of a footprint has another centre than the whole.
+    edge = 1.0 * side / size
+    limits = np.array([width, height]) - 1
+    inner = ((positions > edge) & (positions < limits - edge)).all(axis=1)
+    # A mean over parts of pixels, each of one value, errs by up to 1/8 source pixel, alternating.
+    assert np.abs(shown - positions)[inner].max(initial=0) <= 0.1251
+    assert np.abs(shown - positions).max(initial=0) <= 0.5 + side / size
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (61, 70)])
+@pytest.mark.parametrize(("size", "crop"), [(32, None), (45, 50), (48, 81), (200, None), (128, 57)])
+def test_the_centroid_keeps_its_sky_position(height: int, width: int, size: int, crop: int | None) -> None:
+    y, x = np.mgrid[:height, :width]
+    blob = np.exp(-((y - 29.3) ** 2 + (x - 33.6) ** 2) / 2 / 3.0**2)
+    wcs = tan(0.3, (12.0, 50.0))
+    boxed = letterbox(Cutout(blob[None].astype(np.float32), ("r",), "linear", wcs=wcs), size, crop)
+    image = np.nan_to_num(boxed.pixels[0].astype(np.float64))
+    rows, columns = np.mgrid[:size, :size]
+    centroid = [(columns * image).sum() / image.sum(), (rows * image).sum() / image.sum()]
+    found = wcs.all_world2pix(boxed.wcs.all_pix2world([centroid], 0), 0)[0]
+    assert found == pytest.approx([33.6, 29.3], abs=0.01)
+
+
+def sersic_like(side: int) -> np.ndarray:
+    """An elliptical exponential disk and a de Vaucouleurs-like bulge, smoothed by a PSF, off centre."""
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    radius = np.sqrt((x - 3) ** 2 + ((y + 2) / 0.6) ** 2 + 2.0)
+    return np.exp(-radius / 6) + 3 * np.exp(-7.67 * ((radius / 5) ** 0.25 - 1)) / 50
+
+
+@pytest.mark.parametrize("size", [32, 75, 100, 133, 300])
+@pytest.mark.parametrize("crop", [None, 120])
+def test_the_flux_of_a_galaxy_is_kept_both_ways(size: int, crop: int | None) -> None:
+    galaxy = sersic_like(150)[None]
+    side = crop or 150
+    there = letterbox(cutout(galaxy), size, crop)
+    inside = galaxy[0, 15:135, 15:135] if crop else galaxy[0]
+    assert np.nansum(there.pixels, dtype=np.float64) * (side / size) ** 2 == pytest.approx(inside.sum(), rel=0.01)
+    back = letterbox(there, side, None)
+    assert np.nansum(back.pixels, dtype=np.float64) == pytest.approx(inside.sum(), rel=0.01)
+
+
+def test_an_angle_brings_two_pixel_scales_to_one_grid() -> None:
+    fine, coarse = noisy(80, 0), noisy(40, 0)
+    boxes = [
+        letterbox(replace(image, pixel_scale=scale, wcs=tan(scale, (side / 2 + 0.5,) * 2)), 32, None, arcsec=9.6)
+        for image, scale, side in ((fine, 0.15, 80), (coarse, 0.3, 40))
+    ]
+    assert [box.pixel_scale for box in boxes] == pytest.approx([0.3, 0.3])
+    corners = [box.wcs.all_pix2world([[0, 0], [31, 31]], 0) for box in boxes]
+    np.testing.assert_allclose(*corners, atol=1e-9)
+    assert boxes[1].pixels == pytest.approx(coarse.pixels[:, 4:36, 4:36])
+    assert letterbox(replace(fine, pixel_scale=0.15), 5, None, arcsec=0.01).pixels[0, 0, 0] == fine.pixels[0, 39, 39]
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-9, 1e-4])
+def test_the_pixel_scale_of_a_damaged_header_takes_no_memory(scale: float) -> None:
+    boxed = letterbox(replace(noisy(40, 0), pixel_scale=scale), 32, None, arcsec=60)
+    assert boxed.pixels.shape == boxed.variance.shape == (2, 32, 32)
+    assert np.isnan(boxed.pixels).all()
+
+
+def test_an_angle_needs_a_scale_and_no_crop() -> None:
+    image = replace(noisy(40, 0), pixel_scale=0.2)
+    with pytest.raises(ValueError, match="not both"):
+        letterbox(image, 32, 20, arcsec=4)
+    with pytest.raises(ValueError, match="positive"):
+        letterbox(image, 32, None, arcsec=-4.0)
+    with pytest.raises(AssertionError, match="pixel scale"):
+        letterbox(noisy(40, 0), 32, None, arcsec=4)
+
+
+@pytest.mark.parametrize(("size", "crop"), [(32, None), (40, 30), (64, 50)])
+def test_bands_do_not_know_of_each_other(size: int, crop: int | None) -> None:
+    image = noisy(40, 0.2)
+    both = letterbox(image, size, crop)
+    swapped = letterbox(replace(image, pixels=image.pixels[::-1], variance=image.variance[::-1]), size, crop)
+    np.testing.assert_array_equal(swapped.pixels[::-1], both.pixels)
+    np.testing.assert_array_equal(swapped.variance[::-1], both.variance)
+    missing = image.pixels.copy()
+    missing[0] = np.nan
+    one = letterbox(replace(image, pixels=missing), size, crop)
+    assert np.isnan(one.pixels[0]).all()
+    assert np.isnan(one.variance[0]).all()
+    np.testing.assert_array_equal(one.pixels[1], both.pixels[1])
+
+
+def test_what_is_not_given_stays_unknown() -> None:
+    boxed = letterbox(cutout(np.ones((1, 20, 20))), 12, None)
+    assert boxed.variance is None
+    assert boxed.wcs is None
+    assert np.isnan(boxed.pixel_scale)
+    assert letterbox(replace(noisy(20, 0), unit="nJy"), 12, None).unit == "nJy"
