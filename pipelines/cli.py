@@ -134,6 +134,21 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     show = add("recipe", "print a commented recipe to start from")
     show.add_argument("domain", choices=tuple(RECIPES))
     show.add_argument("--quick", action="store_true", help="smaller images, few epochs, one head: minutes, not an hour")
+    sky = add("simulate", "a simulated survey of any size, with truth and a recipe")
+    sky.add_argument("out", type=Path, metavar="OUT", help="its folder; the same command again goes on")
+    sky.add_argument("--objects", type=_count, required=True, metavar="N", help="how many objects")
+    sky.add_argument("--format", choices=("fits", "store"), default="fits", help="files, or a run's store at once")
+    sky.add_argument("--bands", default="grz", metavar="LETTERS", help="of u g r i z y; default: grz")
+    sky.add_argument("--pixel-scale", type=float, default=0.262, metavar="ARCSEC", help="default: 0.262 a pixel")
+    sky.add_argument("--size", type=_count, default=128, metavar="PX", help="default: 128 pixels a side")
+    sky.add_argument("--noise", type=float, default=1.0, metavar="FACTOR", help="of the sky; 1 is twice DECaLS's")
+    sky.add_argument("--overlap", type=float, default=0.2, metavar="SHARE", help="of objects that share pixels")
+    sky.add_argument("--anomalies", type=float, default=0.03, metavar="SHARE", help="rings, mergers and artifacts")
+    sky.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed is the same sky")
+    sky.add_argument("--parents", type=_count, default=2000, metavar="N", help="galaxies rendered to begin with")
+    sky.add_argument("--cache", type=Path, metavar="DIR", help="keep the rendered galaxies here for other surveys")
+    sky.add_argument("--workers", type=_count, default=_cores(), metavar="N", help="processes; default: all cores")
+    sky.add_argument("--dry-run", action="store_true", help="time and disk; does nothing")
     fetched = add("fetch", "a public collection into a folder, with its recipe; without NAME the list of them")
     fetched.add_argument("name", nargs="?", metavar="NAME", help="such as galaxy10_decals, or legacy_cutouts")
     fetched.add_argument("--out", type=Path, metavar="DIR", help="where it goes; the same command again goes on")
@@ -200,6 +215,37 @@ def _inspect(options: argparse.Namespace) -> int:
         _print_json(inspection.as_dict())
     else:
         print(inspection.text())
+    return DONE
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from catalogs.samples.survey_parents import SurveyOptions
+    from pipelines.simulate import estimate, simulate
+
+    wanted = SurveyOptions(
+        seed=options.seed,
+        bands=tuple(options.bands),
+        pixel_scale=options.pixel_scale,
+        size=options.size,
+        parents=options.parents,
+        noise=options.noise,
+        overlap=options.overlap,
+        anomalies=options.anomalies,
+    )
+    if options.dry_run:
+        cost = estimate(wanted, options.objects, options.format, options.workers)
+        if options.json:
+            _print_json({"bytes": cost.bytes, "seconds": cost.seconds})
+        else:
+            print(cost.text())
+        return DONE
+    recipe = simulate(
+        wanted, options.objects, options.out, options.format, options.workers, _progress(options), options.cache
+    )
+    if options.json:
+        _print_json({"survey": str(options.out), "result": str(recipe)})
+    else:
+        print(recipe)
     return DONE
 
 
@@ -326,6 +372,7 @@ def _steps(options: argparse.Namespace, recipe: "Recipe") -> int:
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "demo": _demo,
     "recipe": _recipe,
+    "simulate": _simulate,
     "fetch": _fetch,
     "inspect": _inspect,
     "evaluate": _evaluate,
