@@ -15,7 +15,7 @@ import pytest
 from astropy import units as u
 from astropy.io import fits, votable
 from astropy.table import MaskedColumn, Table
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalogs.errors import CatalogError
@@ -92,6 +92,7 @@ def test_files_cut_short_are_refused_by_name(kind: str, tmp_path: Path) -> None:
             assert len(outcome) < 3
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.binary(max_size=60), st.sampled_from([".csv", ".csv.gz", ".ecsv", ".tbl", ".fits", ".vot", ".pq"]))
 def test_any_bytes_are_a_table_or_a_catalog_error(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, suffix: str
