@@ -434,3 +434,29 @@ def test_grids_that_differ_are_refused(tmp_path: Path) -> None:
         assert isinstance(outcome, Refusal)
         assert outcome.reason == "grids"
         assert "reproject" in outcome.detail
+
+
+def test_bands_of_two_scales_are_brought_to_the_finer_grid(tmp_path: Path) -> None:
+    fine, coarse = surveys.tan((160, 160), 0.1, angle=10.0), surveys.tan((100, 100), 0.2, angle=-25.0)
+
+    def blob(header: fits.Header, shape: tuple[int, int], scale: float) -> np.ndarray:
+        y, x = np.indices(shape)
+        x0, y0 = WCS(header).all_world2pix([[150.1001, 2.2001]], 0)[0]
+        width = 0.8 / scale
+        flux = np.exp(-((x - x0) ** 2 + (y - y0) ** 2) / (2 * width**2)) / (2 * np.pi * width**2)
+        return (1000 * flux).astype(np.float32)
+
+    paths = [tmp_path / "fine.fits", tmp_path / "coarse.fits"]
+    surveys.rubin(paths[0], blob(fine, (160, 160), 0.1), {}, np.full((160, 160), 4.0, np.float32), fine)
+    surveys.rubin(paths[1], blob(coarse, (100, 100), 0.2), {}, np.full((100, 100), 4.0, np.float32), coarse)
+    assert reason(paths, (150.1001, 2.2001), bands=("f", "c"), arcsec=8.0) == "grids"
+    found = cut(paths, (150.1001, 2.2001), bands=("f", "c"), arcsec=8.0, reproject=True)
+    assert found.pixels.shape == (2, 80, 80)
+    assert found.pixel_scale == pytest.approx(0.1)
+    assert found.pixels.sum(axis=(1, 2)) == pytest.approx([1000, 1000], rel=0.01)
+    np.testing.assert_allclose(found.pixels[1], found.pixels[0], atol=0.02 * found.pixels.max())
+    assert found.variance is not None
+    assert np.isfinite(found.variance).all()
+    assert found.nuisance["sky_sigma"][0] == 2.0
+    assert found.nuisance["sky_sigma"][1] < 0.6  # a quarter of the area, and smoothed
+    assert reason(paths, (150.5, 2.2), bands=("f", "c"), arcsec=8.0, reproject=True) == "outside"

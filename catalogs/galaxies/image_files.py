@@ -42,6 +42,7 @@ class ImageFile:
             raise RefusedError(refusal)
         self.path = path
         self.inflated = 0
+        self._maps: dict[int, tuple[Shaped[np.ndarray, "*axes"], tuple[float, float, int | None]]] = {}
         self._hdus: Any = None
         try:
             with warnings.catch_warnings():
@@ -79,12 +80,15 @@ class ImageFile:
         """
         hdu = self.hdus[index]
         try:
+            if not isinstance(hdu, fits.CompImageHDU):
+                if index not in self._maps:
+                    self._maps[index] = self._array(index), _scaling(hdu.header)
+                array, scaling = self._maps[index]
+                return _scaled(array[section], *scaling)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                if isinstance(hdu, fits.CompImageHDU):
-                    self._require_whole(hdu)
-                    return np.asarray(hdu.section[section])
-                return _scaled(self._array(index)[section], hdu.header)
+                self._require_whole(hdu)
+                return np.asarray(hdu.section[section])
         except RefusedError:
             raise
         except Exception as error:
@@ -112,6 +116,7 @@ class ImageFile:
         """Lets go of the file; the memory map goes with its last section."""
         self._bytes = np.empty(0, np.uint8)
         self.hdus = []
+        self._maps = {}
         if self._hdus is not None:
             self._hdus.close()
             self._hdus = None
@@ -174,20 +179,24 @@ def _inflated(path: Path) -> io.BytesIO:
     return content
 
 
-def _scaled(raw: Shaped[np.ndarray, "*axes"], header: fits.Header) -> Shaped[np.ndarray, "*axes"]:
+def _scaling(header: fits.Header) -> tuple[float, float, int | None]:
+    """BSCALE, BZERO and BLANK, which is defined for integers alone."""
+    blank = header.get("BLANK") if header["BITPIX"] > 0 else None
+    return float(header.get("BSCALE", 1)), float(header.get("BZERO", 0)), None if blank is None else int(blank)
+
+
+def _scaled(
+    raw: Shaped[np.ndarray, "*axes"], scale: float, zero: float, blank: int | None
+) -> Shaped[np.ndarray, "*axes"]:
     """As astropy computes it (float32 of 8 and 16 bits, else float64), with BLANK = 0 too, which it passes over."""
-    scale, zero = float(header.get("BSCALE", 1)), float(header.get("BZERO", 0))
-    blank = header.get("BLANK") if raw.dtype.kind in "iu" else None
+    native = raw.dtype.newbyteorder("=")
     if scale == 1 and zero == 0 and blank is None:
-        return raw.astype(raw.dtype.newbyteorder("="))
-    if raw.dtype.kind == "f":
-        values = raw.astype(raw.dtype.newbyteorder("="))
-    else:
-        values = raw.astype(np.float64 if raw.dtype.itemsize > 2 else np.float32)
+        return raw.astype(native)
+    values = raw.astype(native if native.kind == "f" else np.float64 if native.itemsize > 2 else np.float32)
     if scale != 1:
         values *= scale
     if zero != 0:
         values += zero
     if blank is not None:
-        values[raw == int(blank)] = np.nan
+        values[raw == blank] = np.nan
     return values

@@ -78,12 +78,14 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
         "rubin": Layout(("IMAGE",), ("MASK",), {"VARIANCE": "variance"}, ("BAD", "SAT", "NO_DATA", "CR")),
         # jwst.datamodels.dqflags. The WHT of i2d files is relative, so ERR alone is noise.
         "jwst": Layout(
-            *(("SCI",), ("DQ",), {"ERR": "rms"}, ("DO_NOT_USE",), _bits("DO_NOT_USE")), header={"TELESCOP": "JWST"}
+            ("SCI",), ("DQ",), {"ERR": "rms"}, ("DO_NOT_USE",), _bits("DO_NOT_USE"), header={"TELESCOP": "JWST"}
         ),
         # HST handbooks: bits 5, 6 and 10 (warm pixels, unstable blemishes, charge traps) are usable. WHT is exposure
         # time unless somebody asked drizzling for another weight, so it is no noise.
         "hst": Layout(
-            *(("SCI",), ("DQ",), {"ERR": "rms"}),
+            ("SCI",),
+            ("DQ",),
+            {"ERR": "rms"},
             ("LOST", "FILL", "DETECTOR", "OCCULTED", "HOT", "BIAS", "FULL_WELL", "REFERENCE", "A_TO_D", "CR", "CR2"),
             _bits(
                 *("LOST", "FILL", "DETECTOR", "OCCULTED", "HOT", "", "", "BIAS", "FULL_WELL", "REFERENCE", ""),
@@ -104,12 +106,17 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
         ),
         # Flags of OU-VIS and OU-NIR as the open tool azulero reads them; the mosaics of other telescopes have others.
         "euclid-vis": Layout(
-            *(("SCI", "SCIENCE", "IMAGE", ""), ("FLAG", "FLG"), {"RMS": "rms"}, ("HOT", "COLD", "SATURATED", "BAD")),
+            ("SCI", "SCIENCE", "IMAGE", ""),
+            ("FLAG", "FLG"),
+            {"RMS": "rms"},
+            ("HOT", "COLD", "SATURATED", "BAD"),
             _bits("HOT", "COLD", "SATURATED", "", "", "", "", "", "BAD"),
             {"INSTRUME": "VIS"},
         ),
         "euclid-nisp": Layout(
-            *(("SCI", "SCIENCE", "IMAGE", ""), ("FLAG", "FLG"), {"RMS": "rms"}),
+            ("SCI", "SCIENCE", "IMAGE", ""),
+            ("FLAG", "FLG"),
+            {"RMS": "rms"},
             ("INVALID", "DISCONNECTED", "ZERO_QE", "SUPER_QE", "HOT", "SNOWBALL", "SATURATED", "NL_SATURATED"),
             _bits(
                 *("", "INVALID", "DISCONNECTED", "ZERO_QE", "", "", "SUPER_QE", "HOT", "", "SNOWBALL", "SATURATED"),
@@ -119,7 +126,9 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
         ),
         # The planes of IPP's own MASK.VALUE (8575): cores, spikes and ghosts of stars stay (Waters et al. 2020).
         "panstarrs": Layout(
-            *(("",), ("MASK",), {"WT": "variance"}),
+            ("",),
+            ("MASK",),
+            {"WT": "variance"},
             ("DETECTOR", "FLAT", "DARK", "BLANK", "CTE", "SAT", "LOW", "CR", "CONV.BAD"),
             _bits(
                 *("DETECTOR", "FLAT", "DARK", "BLANK", "CTE", "SAT", "LOW", "SUSPECT", "CR", "SPIKE", "GHOST"),
@@ -142,12 +151,18 @@ _MER = r"EUC_MER_BGSUB-MOSAIC-(?P<filter>{})_TILE(?P<tile>\w+?)-.+"
 _MER_MASK, _MER_NOISE = (f"EUC_MER_MOSAIC-{{filter}}-{layer}_TILE{{tile}}-*" for layer in ("FLAG", "RMS"))
 COMPANION_FILES: tuple[CompanionFiles, ...] = (
     CompanionFiles(
-        *("legacy", r"(?P<brick>.+)-image-(?P<band>\w+)(?P<end>\.fits(\.fz|\.gz)?)"),
-        *("{brick}-maskbits{end}", "{brick}-invvar-{band}{end}", "ivar"),
+        layout="legacy",
+        science=r"(?P<brick>.+)-image-(?P<band>\w+)(?P<end>\.fits(\.fz|\.gz)?)",
+        mask="{brick}-maskbits{end}",
+        noise="{brick}-invvar-{band}{end}",
+        kind="ivar",
     ),
     CompanionFiles(
-        *("panstarrs", r"(?P<stack>.+\.unconv)(?P<end>\.fits(\.fz|\.gz)?)"),
-        *("{stack}.mask{end}", "{stack}.wt{end}", "variance"),
+        layout="panstarrs",
+        science=r"(?P<stack>.+\.unconv)(?P<end>\.fits(\.fz|\.gz)?)",
+        mask="{stack}.mask{end}",
+        noise="{stack}.wt{end}",
+        kind="variance",
     ),
     CompanionFiles("euclid-vis", _MER.format("VIS"), _MER_MASK, _MER_NOISE, "rms"),
     CompanionFiles("euclid-nisp", _MER.format("NIR-[YJH]"), _MER_MASK, _MER_NOISE, "rms"),
@@ -240,7 +255,7 @@ def as_variance(noise: Float[np.ndarray, "..."], kind: NoiseKind) -> Float[np.nd
     with np.errstate(all="ignore"):
         usable = np.isfinite(noise) & (noise > 0)
         valid = np.where(usable, noise, np.array(np.nan, noise.dtype))
-        variance = {"variance": lambda: valid, "rms": lambda: valid * valid, "ivar": lambda: 1 / valid}[kind]()
+        variance = valid if kind == "variance" else valid * valid if kind == "rms" else 1 / valid
         return np.where(np.isfinite(variance) & (variance > 0), variance, np.array(np.nan, noise.dtype))
 
 

@@ -129,9 +129,8 @@ def read_survey_images(
                     yield survey
                     continue
                 _require_place(*map(float, places[row]))
-                cutout = _cut_together(
-                    files, survey, int(np.searchsorted(survey.rows, row)), float(places[row, 2]), bands
-                )
+                cut = _cut_together if survey.one_grid else _cut_regridded
+                cutout = cut(files, survey, int(np.searchsorted(survey.rows, row)), float(places[row, 2]), bands)
                 if refusal := refuse_pixels(cutout.pixels, bands):
                     raise RefusedError(refusal)
                 yield _with_sky(cutout, survey, parent_sigma)
@@ -197,6 +196,7 @@ def _bands_of_file(files: OpenFiles, path: Path, bands: tuple[str, ...]) -> list
     grids: dict[int, Any] = {}
     found = []
     for band, plane in zip(bands, planes, strict=True):
+        assert plane is not None  # as missing bands are refused
         header = _inherited(headers, plane.hdu)
         if plane.hdu not in grids:
             grids[plane.hdu] = celestial(headers[plane.hdu]) or celestial(_inherited(headers, plane.hdu))
@@ -205,7 +205,8 @@ def _bands_of_file(files: OpenFiles, path: Path, bands: tuple[str, ...]) -> list
             raise _refuse("wcs", "the header has no celestial WCS that can be used")
         shape = _flat_shape(headers[plane.hdu], plane)
         mask = noise = None
-        bits, kind, unread = 0, "variance", False
+        bits, unread = 0, False
+        kind: NoiseKind = "variance"
         layers = find_layers(hdus, band)
         if layers is not None and layers.science == plane.hdu:
             mask = _layer(path, headers, layers.mask, plane)
@@ -275,18 +276,12 @@ def _flat_shape(header: fits.Header, plane: Plane) -> tuple[int, int]:
 
 def _one_grid(bands: list[_Band]) -> bool:
     first = bands[0]
-    return all(band.wcs is first.wcs or (band.shape == first.shape and _same_grid(band, first)) for band in bands)
+    others = [band for band in bands if band.wcs is not first.wcs]
+    if not others:
+        return True
+    from catalogs.galaxies.regridding import same_grid
 
-
-def _same_grid(one: _Band, other: _Band) -> bool:
-    """Whether the corners of both are the same to 0.01 pixels."""
-    height, width = one.shape
-    corners = np.array([[0, 0], [width - 1, 0], [0, height - 1], [width - 1, height - 1]], np.float64)
-    there = one.wcs.all_pix2world(corners, 0)
-    difference = other.wcs.all_pix2world(corners, 0) - there
-    difference[:, one.wcs.wcs.lng] = (difference[:, one.wcs.wcs.lng] + 180) % 360 - 180
-    difference[:, one.wcs.wcs.lng] *= np.cos(np.radians(there[:, one.wcs.wcs.lat]))
-    return bool((np.abs(difference).max() * 3600 < 0.01 * one.scale) and one.wcs.wcs.lng == other.wcs.wcs.lng)
+    return all(same_grid(band.wcs, band.shape, first.wcs, first.shape) for band in others)
 
 
 def _pixel_positions(wcs: Any, places: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "n xy"]:
@@ -340,6 +335,28 @@ def _cut_together(files: OpenFiles, survey: _Survey, number: int, arcsec: float,
         if noise is not None and variance is not None:
             variance[index] = noise
     return _assembled(survey, bands, pixels, variance, resampled(first.wcs, start, 1), _reaches_out(first, start, side))
+
+
+def _cut_regridded(files: OpenFiles, survey: _Survey, number: int, arcsec: float, bands: tuple[str, ...]) -> Cutout:
+    """The cutout of bands on several grids, on the pixels of the finest: the side and position are as if cut there."""
+    from catalogs.galaxies import regridding
+
+    finest = int(np.argmin([band.scale for band in survey.bands]))
+    side, target, planes, cut = 0, None, [], False
+    for band, places in zip(survey.bands, survey.places, strict=True):
+        x, y = map(float, places[number])
+        own = _side(arcsec, band.scale, 1)
+        start = _start(band, x, y, own)
+        cut |= _reaches_out(band, start, own)
+        if band is survey.bands[finest]:
+            side = _side(arcsec, band.scale, len(bands))
+            target = resampled(band.wcs, start, 1)
+        wide = 2 * math.ceil(0.75 * own) + 8  # turned by 45 degrees it has to reach the corners
+        begin = math.ceil(y - wide / 2), math.ceil(x - wide / 2)
+        pixels, variance = _section(files, band, begin, (wide, wide))
+        planes.append(regridding.Plane(pixels, variance, resampled(band.wcs, begin, 1), flux_per_pixel=True))
+    pixels, variance = regridding.regrid(planes, target, (side, side))
+    return _assembled(survey, bands, pixels, variance, target, cut)
 
 
 def _side(arcsec: float, scale: float, bands: int) -> int:
