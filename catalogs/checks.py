@@ -6,6 +6,7 @@ Details name no file: names can tell who a patient is, and the row's object_id s
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -38,12 +39,14 @@ def refuse_size(shape: Sequence[int]) -> Refusal | None:
     return None
 
 
-def refuse_pixels(pixels: Float[np.ndarray, "band y x"], bands: tuple[str, ...]) -> Refusal | None:
+def refuse_pixels(
+    pixels: Float[np.ndarray, "band y x"], bands: tuple[str, ...], missing: Literal["refuse", "mask"] = "refuse"
+) -> Refusal | None:
     """Refusal where the pixels cannot be used, else None.
 
     Reasons in the order asked: "too_small" (a side below `MIN_SIDE`), "no_valid_pixels" (all NaN), "constant" (every
     finite pixel has one value), "missing_band" (a band all NaN, or of one value while others are not: surveys fill
-    unobserved bands with zeros).
+    unobserved bands with zeros); this one not where bands may be missing.
     """
     height, width = pixels.shape[1:]
     if min(height, width) < MIN_SIDE:
@@ -55,7 +58,7 @@ def refuse_pixels(pixels: Float[np.ndarray, "band y x"], bands: tuple[str, ...])
     high = np.where(finite, pixels, -np.inf).max(axis=(1, 2))
     if low.min() == high.max():
         return Refusal("constant", f"every valid pixel has the value {float(low.min()):g}")
-    for band, lowest, highest in zip(bands, low, high, strict=True):
+    for band, lowest, highest in zip(bands, low, high, strict=True) if missing == "refuse" else ():
         if lowest > highest:
             return Refusal("missing_band", f"band {band} has no valid pixel")
         if lowest == highest:

@@ -1,7 +1,7 @@
 """What the readers make of a folder of files, and what they refuse: to be looked at before a recipe is written."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,12 +12,10 @@ from catalogs.errors import CatalogError, MissingFileError
 from catalogs.galaxies.fits_files import FITS_SUFFIXES, ImageHDU, band_count, band_names, image_hdus
 from catalogs.galaxies.reader import read_galaxies
 from catalogs.pictures import PICTURE_SUFFIXES, picture_layout
-from catalogs.reading import Cutout, Refusal
+from catalogs.reading import Reader, Refusal, Request
 from catalogs.scanning import ANY_SUFFIX, READABLE_SUFFIXES, readable
 from catalogs.supervisor import Started, supervised
 
-# Called as read(rows, bands=..., white=None); a function at module level, since it travels to reading processes.
-Read = Callable[..., Iterator[Cutout | Refusal]]
 T = TypeVar("T")
 _CHUNK = 64  # files that a reading process gets at once
 _DTYPES = {8: "uint8", 16: "int16", 32: "int32", 64: "int64", -32: "float32", -64: "float64"}
@@ -108,7 +106,7 @@ class _Files:
     """Files for one reading process."""
 
     paths: tuple[Path, ...]
-    read: Read
+    read: Reader
     private: bool
     answered: Mapping[int, Refusal] = field(default_factory=dict)
 
@@ -118,7 +116,7 @@ class _Files:
 
 def inspect(
     path: Path,
-    read: Read = read_galaxies,
+    read: Reader = read_galaxies,
     limit: int | None = None,
     suffixes: tuple[str, ...] = READABLE_SUFFIXES,
     *,
@@ -187,7 +185,7 @@ def _look_at(file: Path, job: _Files, place: int, started: Started) -> _Look | R
     if isinstance(facts, Refusal):
         return facts
     rows = pd.DataFrame({"object_id": [str(place)], "paths": [(str(file),)]})
-    outcome = next(iter(job.read(rows, bands=facts.bands, white=None)))
+    outcome = next(iter(job.read(rows, Request(facts.bands))))
     if isinstance(outcome, Refusal):
         return outcome
     return _Look(

@@ -16,7 +16,7 @@ from jaxtyping import Float32, Shaped
 from PIL import Image
 
 from catalogs.checks import refuse_file, refuse_pixels, refuse_size, undecodable
-from catalogs.reading import Cutout, Radiometry, Refusal
+from catalogs.reading import Cutout, Radiometry, Refusal, Request
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
@@ -35,9 +35,7 @@ class Decoded:
     top: int | None
 
 
-def read_pictures(
-    rows: pd.DataFrame, *, bands: tuple[str, ...], white: float | int | None = None
-) -> Iterator[Cutout | Refusal]:
+def read_pictures(rows: pd.DataFrame, request: Request) -> Iterator[Cutout | Refusal]:
     """One answer a row, in order: float32 pixels (band, y, x), or why there are none.
 
     Integers become value / (2^bits - 1), or value / `white` where given (4095 for 12-bit data in 16-bit files),
@@ -48,12 +46,10 @@ def read_pictures(
 
     Refusals: missing, empty, format, undecodable, too_large, bands, shape, and those of
     `catalogs.checks.refuse_pixels` (of which "missing_band" for linear values only: a display may lack a colour).
-    Never raises for a bad file. Raises ValueError where `white` is not positive.
+    Never raises for a bad file.
     """
-    if white is not None and not white > 0:
-        raise ValueError(f"white is {white}; it is the value shown as white, so a positive number")
     for paths in rows["paths"]:
-        yield read_picture_files(tuple(paths), bands, white)
+        yield read_picture_files(tuple(paths), request.bands, request.white)
 
 
 def read_picture_files(paths: tuple[str, ...], bands: tuple[str, ...], white: float | int | None) -> Cutout | Refusal:

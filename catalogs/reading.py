@@ -1,7 +1,7 @@
 """What a reader gives for each row of a catalog: pixels, or a reason why there are none."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -34,12 +34,47 @@ class Cutout:
     wcs: Any = None
 
 
+def spread(cutout: Cutout, bands: tuple[str, ...]) -> Cutout:
+    """The cutout in `bands`, which hold all of its own: NaN in those that it lacks."""
+    if cutout.bands == bands:
+        return cutout
+    places = [bands.index(band) for band in cutout.bands]
+
+    def wider(values: np.ndarray) -> np.ndarray:
+        filled = np.full((len(bands), *values.shape[1:]), np.nan, np.float32)
+        filled[places] = values
+        return filled
+
+    variance = None if cutout.variance is None else wider(cutout.variance)
+    nuisance = {name: wider(values) for name, values in cutout.nuisance.items()}
+    return replace(cutout, pixels=wider(cutout.pixels), bands=bands, nuisance=nuisance, variance=variance)
+
+
 @dataclass(frozen=True)
 class Refusal:
     """Why a row has no pixels: `reason` is a short code that can be counted, `detail` one sentence for a person."""
 
     reason: str
     detail: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """What readers are asked for: the object's image in `bands`, in this order.
+
+    `white` is the value shown as white in pictures whose format does not say. `missing`: whether an object that lacks a
+    band is refused, or has NaN there. `reproject`: bands on different grids are brought to one, in place of a refusal.
+    Raises ValueError where `white` is not positive.
+    """
+
+    bands: tuple[str, ...]
+    white: float | int | None = None
+    missing: Literal["refuse", "mask"] = "refuse"
+    reproject: bool = False
+
+    def __post_init__(self) -> None:
+        if self.white is not None and not self.white > 0:
+            raise ValueError(f"white is {self.white}; it is the value shown as white, so a positive number")
 
 
 @runtime_checkable
@@ -51,4 +86,4 @@ class Reader(Protocol):
     the file is a survey image to cut from. Many rows at once, so that a file that holds several objects is opened once.
     """
 
-    def __call__(self, rows: pd.DataFrame) -> Iterator[Cutout | Refusal]: ...
+    def __call__(self, rows: pd.DataFrame, request: Request) -> Iterator[Cutout | Refusal]: ...

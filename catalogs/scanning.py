@@ -9,10 +9,13 @@ from pathlib import Path
 import pandas as pd
 
 from catalogs.errors import CatalogError
+from catalogs.galaxies.arrays import ARRAY_SUFFIXES
 from catalogs.galaxies.fits_files import FITS_SUFFIXES
+from catalogs.galaxies.hdf5 import HDF5_SUFFIXES
 from catalogs.pictures import PICTURE_SUFFIXES
 
-READABLE_SUFFIXES = (*PICTURE_SUFFIXES, *FITS_SUFFIXES)
+# Parquet is not scanned for, since most of its files are tables beside images.
+READABLE_SUFFIXES = (*PICTURE_SUFFIXES, *FITS_SUFFIXES, *ARRAY_SUFFIXES, *HDF5_SUFFIXES)
 # A scan for these takes files of any name, as an archive exports them, but for what is surely something else.
 ANY_SUFFIX = ("",)
 _OTHER_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".parquet", ".json", ".toml", ".txt", ".md", ".html", ".xml", ".pdf")

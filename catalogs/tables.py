@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from catalogs.errors import CatalogError, MissingFileError
+from catalogs.items import container_table, expanded, is_container
 from catalogs.scanning import READABLE_SUFFIXES, pattern_fields, scan, without_suffix
-from catalogs.table_files import read_table
+from catalogs.table_files import TABLE_SUFFIXES, read_table
 
 # Recognised without configuration, whatever their case, the first that a table has.
 USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -24,6 +25,7 @@ USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
     "file": ("file", "filename", "file_name", "file_loc", "file_path", "filepath", "path", "image", "image_path"),
     "group": ("group", "group_id", "patient", "patient_id", "patientid", "subject_id"),
     "issuer": ("issuer", "issuer_of_patient_id", "issuerofpatientid"),
+    "item": ("item",),
     "study": ("study", "study_id", "studyid", "study_uid", "study_instance_uid", "studyinstanceuid"),
     "split": ("split",),
     # Beside text in hours, SIMBAD and VizieR give degrees as RA_d and _RAJ2000: these come first.
@@ -49,7 +51,7 @@ SPLITS: Mapping[str, str] = {
     **dict.fromkeys(("test", "testing"), "test"),
     "": "",
 }
-CANONICAL = ("object_id", "paths", "group", "issuer", "study", "split", "ra", "dec", "redshift", "catalog")
+CANONICAL = ("object_id", "paths", "item", "group", "issuer", "study", "split", "ra", "dec", "redshift", "catalog")
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,13 @@ class Columns:
     """Which columns of a table hold what; None: looked for under the usual names.
 
     `issuer` says who gave the group its id (the hospital of a patient's number), where several may give the same;
-    `study` which images were taken together.
+    `study` which images were taken together; `item` which object of a file of many (a row, an HDU).
     `file` is one column, or a column per band. `psf_fwhm_px` is one column for all bands, or a pattern with "{band}".
     """
 
     id: str | None = None
     file: str | Mapping[str, str] | None = None
+    item: str | None = None
     group: str | None = None
     issuer: str | None = None
     study: str | None = None
@@ -79,7 +82,9 @@ class CatalogSource:
     """A table and the folder that its files are relative to; without a table, the folder itself is scanned.
 
     `file_pattern`, relative to `images`, names the files by "{id}", "{band}" or any column: "{id}_{band}.fits".
-    `suffixes` are those of files that a scan takes, see `catalogs.scanning.scan`.
+    `suffixes` are those of files that a scan takes, see `catalogs.scanning.scan`; `object_per_hdu` makes each image HDU
+    of these an object. A table may itself be the file of images (HDF5, npz, Parquet). With `files` False the table
+    needs to name no file, and no id: then the row number is one.
     """
 
     name: str
@@ -89,17 +94,19 @@ class CatalogSource:
     bands: tuple[str, ...]
     file_pattern: str | None = None
     suffixes: tuple[str, ...] = READABLE_SUFFIXES
+    object_per_hdu: bool = False
+    files: bool = True
 
 
 def read_catalog(source: CatalogSource, label_columns: tuple[str, ...]) -> pd.DataFrame:
     """One row an object, in the table's order.
 
     Columns: object_id (str, unique), paths (tuple of absolute paths: one, or one a band; () where the table names
-    none), group, issuer and study (str, None where unknown), split ("train", "test" or ""; validation counts as train),
-    ra and dec (float64, degrees), redshift (float64, NaN also below -1), catalog (its name), each label that the table
-    has (str, None where missing), `ebv` and `psf_fwhm_px:BAND` (float32) where the table has them. NaN is unknown. The
-    table's other columns follow as they are, except those of the same names and those whose cells are arrays. Whether
-    the files exist is left to the readers.
+    none), item (str, None where the file holds one object), group, issuer and study (str, None where unknown), split
+    ("train", "test" or ""; validation counts as train), ra and dec (float64, degrees), redshift (float64, NaN also
+    below -1), catalog (its name), each label that the table has (str, None where missing), `ebv` and `psf_fwhm_px:BAND`
+    (float32) where the table has them. NaN is unknown. The table's other columns follow as they are, except those of
+    the same names and those whose cells are arrays. Whether the files exist is left to the readers.
 
     Raises MissingFileError for a missing table or folder; CatalogError for an empty table, a folder without readable
     files, a missing column, ids that are missing, double or floating-point, a split that is neither, and coordinates
@@ -114,13 +121,7 @@ def read_catalog(source: CatalogSource, label_columns: tuple[str, ...]) -> pd.Da
             name=source.name,
             label=clash[0],
         )
-    if source.table is None:
-        try:
-            table = scan(source.images, source.file_pattern, source.bands, source.suffixes)
-        except CatalogError as error:
-            raise error.within(f"catalog {source.name!r}") from None
-    else:
-        table = read_table(source.table, as_text=_text_columns(source, label_columns))
+    table = _table(source, label_columns)
     if table.empty:
         raise CatalogError(
             "catalog {name!r}: {table} has no rows; give a table with one row an object",
@@ -128,6 +129,25 @@ def read_catalog(source: CatalogSource, label_columns: tuple[str, ...]) -> pd.Da
             name=source.name,
         )
     return _Canonical(source, table).frame(label_columns)
+
+
+def _table(source: CatalogSource, label_columns: tuple[str, ...]) -> pd.DataFrame:
+    """The table as it is, of a folder the scan's, of a file of images what it says of them."""
+    if source.table is None:
+        try:
+            found = scan(source.images, source.file_pattern, source.bands, source.suffixes)
+        except CatalogError as error:
+            raise error.within(f"catalog {source.name!r}") from None
+        if "file" not in found:
+            return found
+        return expanded(found, source.images, source.bands, object_per_hdu=source.object_per_hdu)
+    if is_container(source.table.name) and not source.table.name.lower().endswith(TABLE_SUFFIXES):
+        return container_table(source.table, source.bands)
+    found = read_table(source.table, as_text=_text_columns(source, label_columns))
+    names_files = source.columns.file or source.file_pattern or usual_column("file", found.columns)
+    if source.files and is_container(source.table.name) and names_files is None:  # Parquet: the images are in it
+        found = found.assign(file=str(source.table), item=[str(row) for row in range(len(found))])
+    return found
 
 
 def combine(frames: Sequence[pd.DataFrame], label_columns: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -174,7 +194,8 @@ class _Canonical:
         ids = self.ids()
         columns: dict[str, Any] = {
             "object_id": pd.Series(ids, dtype=object),
-            "paths": pd.Series(self.paths(ids), dtype=object),
+            "paths": pd.Series(self.paths(ids) if self.source.files else [()] * len(ids), dtype=object),
+            "item": pd.Series(self.optional("item"), dtype=object),
             "group": pd.Series(self.optional("group"), dtype=object),
             "issuer": pd.Series(self.optional("issuer"), dtype=object),
             "study": pd.Series(self.optional("study"), dtype=object),
@@ -220,7 +241,10 @@ class _Canonical:
 
     def ids(self) -> list[str]:
         column = self.column("id")
-        if column is None:
+        found: list[str | None]
+        if column is None and not self.source.files:
+            found, what = list(map(str, range(len(self.table)))), "row numbers"
+        elif column is None:
             found, what = self.ids_from_files()
         else:
             found, what = texts(self.table[column]), f"column {column!r}"
@@ -267,7 +291,10 @@ class _Canonical:
                 "no column holds ids; name one in columns.id. The table has: {columns}", self.all_columns()
             )
         files = texts(self.table[self.existing(column, "columns.file")])
-        return [None if file is None else without_suffix(Path(file).name) for file in files], "file names as ids"
+        items = self.optional("item")
+        names = [None if file is None else without_suffix(Path(file).name) for file in files]
+        ids = [name if item is None else f"{name}/{item}" for name, item in zip(names, items, strict=True)]
+        return ids, "file names as ids"
 
     def paths(self, ids: list[str]) -> list[tuple[str, ...]]:
         folder = os.path.abspath(self.source.images)  # noqa: PTH100 - resolve() would follow links, and is slow
@@ -447,7 +474,7 @@ def _text_columns(source: CatalogSource, labels: tuple[str, ...]) -> Callable[[S
     def choose(columns: Sequence[str]) -> set[str]:
         chosen = {
             getattr(source.columns, key) or usual_column(key, columns)
-            for key in ("id", "group", "issuer", "study", "split")
+            for key in ("id", "item", "group", "issuer", "study", "split")
         }
         file = source.columns.file or usual_column("file", columns)
         chosen |= set(file.values()) if isinstance(file, Mapping) else {file}

@@ -22,14 +22,17 @@ from domainssl.bands import rgb_mixing
 from domainssl.encoder_files import published_network, read_file, stem_name
 from domainssl.imagenet import PACKAGED_IMAGENET, imagenet_network
 
-Stretch = Literal["none", "asinh"]
+Stretch = Literal["none", "asinh", "linear"]
+# What a photograph's 0..1 becomes by ImageNet's mean and std, over the three colours.
+PHOTOGRAPH = (-2.118, 2.640)
 
 
 @dataclass(frozen=True)
 class InputSpec:
     """What an encoder takes: linear or display values of these bands at this size, and how it normalises them.
 
-    `stretch` "asinh" maps flux to asinh(flux / scale), scale in source units a band; then (x - mean) / std.
+    `stretch` "asinh" maps flux to asinh(flux / scale), scale in source units a band, then (x - mean) / std; "linear"
+    takes flux / scale as it is and cuts the result to the range that photographs have.
     `preparation` is the hash of how files became pixels; None (ImageNet as delivered) takes any store.
     """
 
@@ -80,6 +83,8 @@ class TimmEncoder(nn.Module):
         """Stretch and normalise source values (flux, or 0..1 for pictures) into what the network takes."""
         if self.input.stretch == "asinh":
             x = torch.asinh(x / self._scale)
+        elif self.input.stretch == "linear":
+            return ((x / self._scale - self._mean) / self._std).clamp(*PHOTOGRAPH)
         return (x - self._mean) / self._std
 
     def pooled(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
@@ -126,6 +131,7 @@ def create_encoder(
     sky_sigma: Float[np.ndarray, " c"] | None,
     preparation: str,
     seed: int,
+    stretch: Literal["asinh", "linear"] = "asinh",
 ) -> TimmEncoder:
     """An encoder for these bands: ImageNet ("imagenet"), random ("none"), or a .safetensors file.
 
@@ -134,7 +140,8 @@ def create_encoder(
     as there are bands is taken as it is.
 
     `sample` holds source values of some training images; for linear images (`sky_sigma` given, source units a band)
-    the asinh stretch softens at one sky sigma, and each band's range is laid on the range a photograph has.
+    the asinh stretch softens at one sky sigma, and each band's range is laid on the range a photograph has; images
+    that lack a band have no say in its range.
     Raises ValueError for an unknown name, for weights that cannot be had, for a file of another network, other bands,
     size or preparation, and where the network does not take this size.
     """
@@ -163,7 +170,7 @@ def create_encoder(
             adapt_stem(network, rgb_mixing(bands))
     else:
         raise ValueError(f"encoder.weights: {weights!r} is none of imagenet, none, or a .safetensors file")
-    spec = _measured_input(network, bands, size, sample, sky_sigma, preparation)
+    spec = _measured_input(network, bands, size, sample, sky_sigma, preparation, stretch)
     network.reset_classifier(0)
     encoder = TimmEncoder(name, network, spec).eval()
     _check_size(encoder)
@@ -207,6 +214,7 @@ def _measured_input(
     sample: Float[Tensor, "b c h w"],
     sky_sigma: Float[np.ndarray, " c"] | None,
     preparation: str,
+    stretch: Literal["asinh", "linear"],
 ) -> InputSpec:
     cfg = _config(network)
     count = len(bands)
@@ -216,12 +224,13 @@ def _measured_input(
     if sky_sigma is None:
         return InputSpec(bands, size, "none", (1.0,) * count, _floats(photo_mean), _floats(photo_std), preparation)
     scale = torch.from_numpy(sky_sigma.astype(np.float32)).view(1, -1, 1, 1)
-    stretched = torch.asinh(sample / scale).transpose(0, 1).flatten(1).double().numpy()
-    low, high = np.quantile(stretched, [0.01, 0.998], axis=1)  # sky to bright cores
+    stretched = sample / scale if stretch == "linear" else torch.asinh(sample / scale)
+    by_band = [plane[plane.flatten(1).any(dim=1)].double().flatten().numpy() for plane in stretched.transpose(0, 1)]
+    low, high = np.array([np.quantile(values, [0.01, 0.998]) for values in by_band]).T  # sky to bright cores
     # Photographs run from 0 to 1 before ImageNet's mean and std: lay each band's low..high on that range.
     extent = np.maximum(high - low, 1e-3)
     mean, std = low + extent * photo_mean, extent * photo_std
-    return InputSpec(bands, size, "asinh", _floats(sky_sigma), _floats(mean), _floats(std), preparation)
+    return InputSpec(bands, size, stretch, _floats(sky_sigma), _floats(mean), _floats(std), preparation)
 
 
 def _floats(values: Float[np.ndarray, " c"]) -> tuple[float, ...]:

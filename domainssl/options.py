@@ -19,19 +19,29 @@ STARTS = ("random", "imagenet", "scratch", "continued")
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """How cutouts are laid down: `size` pixels a side; `crop` source pixels are cut from the centre first, if given."""
+    """How cutouts are laid down: `size` pixels a side; `crop` source pixels are cut from the centre first, if given.
+
+    `arcsec` in place of `crop`: the side on the sky, so that images of different pixel scales come to one. Objects with
+    a position and no group are kept together by tiles of the sky of about `tile_deg` degrees a side.
+    """
 
     size: int = 128
     crop: int | None = None
+    arcsec: float | None = None
+    tile_deg: float = 0.25
 
 
 @dataclass(frozen=True)
 class EncoderOptions:
-    """A timm encoder. `weights`: "imagenet", "none" (random), or the path of a .safetensors file."""
+    """A timm encoder. `weights`: "imagenet", "none" (random), or the path of a .safetensors file.
+
+    `stretch` of linear images, band by band in units of the sky sigma: "asinh", or "linear", cut off at bright cores.
+    """
 
     name: str = "tf_efficientnet_lite0"
     weights: str = "imagenet"
     size: int = 96
+    stretch: Literal["asinh", "linear"] = "asinh"
 
 
 @dataclass(frozen=True)

@@ -64,11 +64,12 @@ def write_shard(
     bands: tuple[str, ...],
     refused: pd.DataFrame,
     flags: Sequence[tuple[str, ...]] = (),
+    units: Sequence[str] = (),
 ) -> None:
     """Write one shard atomically: `images` float16, then the index of what it holds and what was refused.
 
-    `refused` has the columns object_id, reason, detail. `flags` are notes on each image, none where not given. An empty
-    shard is legal: all its rows were refused.
+    `refused` has the columns object_id, reason, detail. `flags` are notes on each image, `units` those of its flux,
+    none where not given. An empty shard is legal: all its rows were refused.
     """
     (folder / f"shard-{number:05d}.parquet").unlink(missing_ok=True)  # no old index beside new pixels
     path = folder / f"shard-{number:05d}.npy"
@@ -83,10 +84,11 @@ def write_shard(
         for place, band in enumerate(bands):
             columns[f"{name}{NUISANCE_SEPARATOR}{band}"] = values[:, place].astype(np.float32)
     joined = [FLAG_SEPARATOR.join(notes) for notes in flags] if flags else ""
-    accepted = pd.DataFrame(columns).assign(flags=joined, reason="", detail="")
-    index = pd.concat([accepted, refused.assign(offset=-1, flags="")], ignore_index=True) if len(refused) else accepted
+    accepted = pd.DataFrame(columns).assign(flags=joined, unit=list(units) if units else "", reason="", detail="")
+    refused = refused.assign(offset=-1, flags="", unit="")
+    index = pd.concat([accepted, refused], ignore_index=True) if len(refused) else accepted
     part = folder / f"shard-{number:05d}.parquet.part"
-    index.astype({"object_id": str, "offset": np.int64, "flags": str}).to_parquet(part, index=False)
+    index.astype({"object_id": str, "offset": np.int64, "flags": str, "unit": str}).to_parquet(part, index=False)
     part.replace(folder / f"shard-{number:05d}.parquet")
 
 

@@ -21,7 +21,8 @@ from domainssl.shards import FLAG_SEPARATOR, NUISANCE_SEPARATOR, read_layout
 class Batch:
     """Images of some rows: source values (flux, or 0..1 for pictures), 0 where `valid` is False.
 
-    `nuisance` holds per-band values in the images' own units and pixels; NaN means unknown.
+    A band that an object lacks is 0 as well, the level of an empty sky, and does not count against `valid`. `nuisance`
+    holds per-band values in the images' own units and pixels; NaN means unknown.
     """
 
     images: Float[Tensor, "b c h w"]
@@ -78,9 +79,12 @@ class Store:
             row = rows[place]
             stored[place] = self._shards[self._shard[row]][self._offset[row]]
         images = torch.from_numpy(stored.astype(np.float32))
-        valid = torch.isfinite(images).all(dim=1, keepdim=True)
-        images = torch.where(valid, images, torch.zeros(()))
+        finite = torch.isfinite(images)
+        lacking = ~finite.any(dim=3).any(dim=2)  # b c
+        valid = (finite | lacking[:, :, None, None]).all(dim=1, keepdim=True) & ~lacking.all(dim=1)[:, None, None, None]
+        images = torch.where(valid & finite, images, torch.zeros(()))
         nuisance = {name: torch.from_numpy(values[rows]) for name, values in self.nuisance.items()}
         if self.radiometry == "linear":
-            images = images * nuisance["sky_sigma"][:, :, None, None]  # back to flux: colours are kept
+            # back to flux: colours are kept
+            images = images * torch.where(lacking, 0.0, nuisance["sky_sigma"])[:, :, None, None]
         return Batch(images, valid, nuisance, torch.from_numpy(rows.astype(np.int64)))

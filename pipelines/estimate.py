@@ -62,7 +62,7 @@ def estimate(recipe: Recipe, out: Path) -> Estimate:
 def count_rows(entry: CatalogEntry, recipe: Recipe) -> int:
     """The objects of a catalog as prepare will read it, without their images; StepError where that would fail."""
     from catalogs.tables import read_catalog
-    from pipelines.prepare import source
+    from pipelines.catalog import source
 
     try:
         with guarded(DOMAINS[recipe.domain].private):

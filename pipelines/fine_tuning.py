@@ -32,7 +32,7 @@ class FineTuning:
         self._encoder = compared_encoder(context, objects, start)
         recipe, store = context.recipe, objects.store
         self._policy = DOMAINS[recipe.domain].views(
-            store.radiometry, store.bands, recipe.encoder.size, sided=recipe.sided
+            store.radiometry, store.bands, recipe.encoder.size, sided=recipe.sided, survey=recipe.survey
         )
 
     def __call__(self, rows: Int64[np.ndarray, " m"], rng: np.random.Generator) -> Answer:

@@ -2,26 +2,24 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from catalogs.quarantine import summary, write_quarantine
-from catalogs.reading import Radiometry
+from catalogs.reading import Radiometry, Request
 from catalogs.splits import assign_halves
 from catalogs.supervisor import supervised
-from catalogs.tables import CatalogSource, Columns, combine, read_catalog
 from domainssl.shards import Layout, shard_is_done, write_layout
 from pipelines.atomic import atomic_write
+from pipelines.catalog import CHUNK, grouped, read_catalogs
 from pipelines.domains import DOMAINS
 from pipelines.privacy import PublicError, guarded, hide, pseudonyms, write_sources
-from pipelines.reading_jobs import Identities, Rows, ShardJob, ask, probe, write
-from pipelines.recipe import CatalogEntry, Recipe
+from pipelines.reading_jobs import Rows, ShardJob, probe, write
+from pipelines.recipe import Recipe
 from pipelines.steps import Context, StepResult
 from pipelines.targets import targets
-
-CHUNK = 256  # files of which a reading process asks the headers at once
 
 
 def run(context: Context, like: Layout | None = None) -> StepResult:
@@ -32,15 +30,6 @@ def run(context: Context, like: Layout | None = None) -> StepResult:
     """
     with guarded(DOMAINS[context.recipe.domain].private):
         return _run(context, like)
-
-
-def source(entry: CatalogEntry, domain: str) -> CatalogSource:
-    """The recipe's catalog in the form that `catalogs` takes; images default to the table's folder."""
-    images = entry.images or (entry.table.parent if entry.table else Path())
-    suffixes = DOMAINS[domain].suffixes
-    return CatalogSource(
-        entry.name, entry.table, images, Columns(**entry.columns), entry.bands, entry.file_pattern, suffixes
-    )
 
 
 def preparation(recipe: Recipe, radiometry: Radiometry) -> str:
@@ -54,18 +43,20 @@ def preparation(recipe: Recipe, radiometry: Radiometry) -> str:
         "bands": recipe.bands,
         "size": recipe.store.size,
         "crop": recipe.store.crop,
+        "arcsec": recipe.store.arcsec,
         "radiometry": radiometry,
-        "letterbox": 1,
+        "letterbox": 2,
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
 def _run(context: Context, like: Layout | None) -> StepResult:
     recipe, folder = context.recipe, context.run.store
-    labels = recipe.label_columns
-    frame = combine([read_catalog(source(entry, recipe.domain), labels) for entry in recipe.catalog], labels)
+    frame, notes = read_catalogs(recipe)
+    for note in notes:
+        context.progress.note(f"prepare: {note}")
     _check_labels(recipe, frame)
-    frame = _grouped(context, frame)
+    frame = grouped(context, frame)
     frame["half"] = assign_halves(frame)
     kept = _catalog(context, frame)
     frame["object_id"] = kept["object_id"]
@@ -78,7 +69,7 @@ def _run(context: Context, like: Layout | None) -> StepResult:
     step = layout.rows_per_shard(len(frame))
     starts = range(0, len(frame), step)
     waiting = [
-        ShardJob(number, _part(rows, start, start + step), layout, recipe.store.crop, folder)
+        ShardJob(number, _part(rows, start, start + step), layout, recipe.store.crop, folder, recipe.store.arcsec)
         for number, start in enumerate(starts)
         if not shard_is_done(folder, number)
     ]
@@ -92,38 +83,19 @@ def _run(context: Context, like: Layout | None) -> StepResult:
     write_quarantine(refused, context.run.quarantine)
     with atomic_write(context.run.catalog) as part:
         kept.to_parquet(part, index=False)
-    counts = {"rows": len(frame), "stored": len(frame) - len(refused), "refused": summary(refused)}
+    counts: dict[str, object] = {"rows": len(frame), "stored": len(frame) - len(refused), "refused": summary(refused)}
+    if layout.radiometry == "linear":
+        units = index.loc[index["offset"] >= 0, "unit"].replace("", "unknown").value_counts()
+        counts["flux unit"] = {str(unit): int(count) for unit, count in units.items()}
+        if len(units) > 1:
+            found = ", ".join(f"{unit} {count}" for unit, count in units.items())
+            context.progress.note(f"prepare: flux comes in different units ({found}); brightness does not compare")
     if len(refused) == len(frame):
         raise _nothing(context, refused)
     if len(refused):
         context.progress.note(f"prepare: {len(refused)} of {len(frame)} left out, see {context.run.quarantine.name}")
     outputs = (folder, context.run.catalog, context.run.quarantine)
     return StepResult(outputs, {"counts": counts, "preparation": layout.preparation}, _content(folder, kept, recipe))
-
-
-def _grouped(context: Context, frame: pd.DataFrame) -> pd.DataFrame:
-    """The catalog with a group in every row: the table's, else what the files say, else the object itself."""
-    identify = DOMAINS[context.recipe.domain].identify
-    unknown = np.flatnonzero(frame["group"].isna())
-    if identify is not None and len(unknown):
-        paths = [next(iter(paths), None) for paths in frame["paths"].iloc[unknown]]
-        jobs = [Identities(tuple(paths[n : n + CHUNK]), identify) for n in range(0, len(paths), CHUNK)]
-        found: dict[str | None, tuple[str, str]] = {}
-        with context.progress.counter("prepare: whose images", len(paths)) as counter:
-            for job, answers in supervised(jobs, ask, context.workers):
-                found |= {path: answer for path, answer in zip(job.paths, answers, strict=True) if answer}
-                counter.advance(len(job.paths))
-        known = [found.get(path) for path in paths]
-        for place, name in enumerate(("issuer", "group")):
-            column = frame[name].to_numpy(object, copy=True)
-            column[unknown] = [answer[place] if answer else None for answer in known]
-            frame[name] = pd.Series(column, dtype=object)
-        if nameless := known.count(None):
-            context.progress.note(
-                f"prepare: of {nameless} image(s) neither table nor file says whose they are; each counts as a "
-                "group of its own"
-            )
-    return frame.assign(group=frame["group"].where(frame["group"].notna(), frame["object_id"]))
 
 
 def _catalog(context: Context, frame: pd.DataFrame) -> pd.DataFrame:
@@ -137,13 +109,12 @@ def _catalog(context: Context, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rows(recipe: Recipe, frame: pd.DataFrame) -> Rows:
-    whites = {entry.name: entry.white for entry in recipe.catalog}
-    white = tuple(whites[name] for name in frame["catalog"])
-    return Rows(frame, white, DOMAINS[recipe.domain].read, recipe.bands)
+    requests = {e.name: Request(e.bands, e.white, e.missing_band, e.reproject) for e in recipe.catalog}
+    return Rows(frame, requests, DOMAINS[recipe.domain].read, recipe.bands)
 
 
 def _part(rows: Rows, start: int, end: int) -> Rows:
-    return Rows(rows.frame.iloc[start:end], rows.white[start:end], rows.read, rows.bands)
+    return replace(rows, frame=rows.frame.iloc[start:end])
 
 
 def _layout(context: Context, rows: Rows) -> Layout:

@@ -81,9 +81,8 @@ def _trained(
         torch.manual_seed(recipe.seed)
         method = METHODS[options.method](encoder, options)
     views = DOMAINS[recipe.domain].views
-    policy = without(
-        views(store.radiometry, store.bands, recipe.encoder.size, sided=recipe.sided), recipe.pretrain.without
-    )
+    policy = views(store.radiometry, store.bands, recipe.encoder.size, sided=recipe.sided, survey=recipe.survey)
+    policy = without(policy, recipe.pretrain.without)
     key = _training_key(context, options, start_hash)
     assert options.epochs is not None
     assert options.projector_epochs is not None

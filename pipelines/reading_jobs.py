@@ -11,22 +11,25 @@ import numpy as np
 import pandas as pd
 
 from catalogs.letterbox import letterbox
-from catalogs.reading import Cutout, Radiometry, Refusal
-from catalogs.sky import border_sigma
+from catalogs.reading import Cutout, Radiometry, Reader, Refusal, Request, spread
+from catalogs.sky import border_sigma, variance_sigma
 from catalogs.supervisor import Started
 from domainssl.shards import Layout, write_shard
-from pipelines.domains.domain import DomainReader
 
 SATURATION = 60_000.0  # sky sigmas; float16 ends at 65,504
+WILD = 1e30
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of the catalog and how they are read; `white` one a row; `answered` rows are refused unread."""
+    """Rows of the catalog and how they are read, by `catalog`; `answered` rows are refused unread.
+
+    Each answer has `bands`, with NaN in those that the row's catalog lacks.
+    """
 
     frame: pd.DataFrame
-    white: tuple[float | None, ...]
-    read: DomainReader
+    requests: Mapping[str, Request]
+    read: Reader
     bands: tuple[str, ...]
     answered: Mapping[int, Refusal] = field(default_factory=dict)
 
@@ -35,18 +38,19 @@ class Rows:
         return replace(self, answered={**self.answered, row: refusal})
 
     def answers(self, started: Started) -> Iterator[Cutout | Refusal]:
-        """One answer a row; rows that share a white value go to the reader together."""
-        start = 0
-        for end in range(1, len(self.frame) + 1):
+        """One answer a row; neighbouring rows of one catalog go to the reader together."""
+        start, catalogs = 0, self.frame["catalog"].tolist()
+        for end in range(1, len(catalogs) + 1):
             if start in self.answered:
                 yield self.answered[start]
-            elif end < len(self.frame) and self.white[end] == self.white[start] and end not in self.answered:
+            elif end < len(catalogs) and catalogs[end] == catalogs[start] and end not in self.answered:
                 continue
             else:
-                answers = self.read(self.frame.iloc[start:end], bands=self.bands, white=self.white[start])
+                answers = self.read(self.frame.iloc[start:end], self.requests[catalogs[start]])
                 for row in range(start, end):
                     started(row)
-                    yield next(answers)
+                    answer = next(answers)
+                    yield spread(answer, self.bands) if isinstance(answer, Cutout) else answer
             start = end
         started(None)
 
@@ -60,6 +64,7 @@ class ShardJob:
     layout: Layout
     crop: int | None
     folder: Path
+    arcsec: float | None = None
 
     def without(self, row: int, refusal: Refusal) -> "ShardJob":
         """See `catalogs.supervisor.Job`."""
@@ -98,39 +103,56 @@ def probe(job: Rows, started: Started) -> Radiometry | None:
 
 def write(job: ShardJob, started: Started) -> None:
     """Read, letterbox and write the rows of one shard."""
-    images, ids, flags, refused = [], [], [], []
+    images, ids, flags, units, refused = [], [], [], [], []
     nuisance: dict[str, list[np.ndarray]] = {}
     for object_id, answer in zip(job.rows.frame["object_id"], job.rows.answers(started), strict=True):
-        stored = standardised(answer, job.layout, job.crop) if isinstance(answer, Cutout) else answer
+        stored = standardised(answer, job.layout, job.crop, job.arcsec) if isinstance(answer, Cutout) else answer
         if isinstance(stored, Refusal):
             refused.append((object_id, stored.reason, stored.detail))
             continue
         ids.append(object_id)
         images.append(stored.pixels.astype(np.float16))
         flags.append(stored.flags)
-        for name, values in stored.nuisance.items():
-            nuisance.setdefault(name, []).append(values)
+        units.append(stored.unit)
+        unknown = np.full(len(job.layout.bands), np.nan, np.float32)
+        for name in {*nuisance, *stored.nuisance}:
+            before = nuisance.setdefault(name, [unknown] * (len(ids) - 1))
+            before.append(stored.nuisance.get(name, unknown))
     side, bands = job.layout.size, job.layout.bands
     stack = np.stack(images) if images else np.empty((0, len(bands), side, side), np.float16)
     table = pd.DataFrame(refused, columns=["object_id", "reason", "detail"])
     columns = {name: np.stack(values) for name, values in nuisance.items()}
-    write_shard(job.folder, job.number, ids, stack, columns, bands, table, flags)
+    write_shard(job.folder, job.number, ids, stack, columns, bands, table, flags, units)
 
 
-def standardised(cutout: Cutout, layout: Layout, crop: int | None) -> Cutout | Refusal:
-    """A cutout as the store holds it: square, float16's range, linear flux in units of its own sky sigma."""
+def standardised(cutout: Cutout, layout: Layout, crop: int | None, arcsec: float | None = None) -> Cutout | Refusal:
+    """A cutout as the store holds it: square, float16's range, linear flux in units of its own sky sigma.
+
+    The sky sigma is that of the variance, or of the survey image that the cutout is from, carried through resampling;
+    otherwise it is measured on the result. Bands that are missing have none.
+    """
     if cutout.radiometry != layout.radiometry:
         return Refusal("radiometry", f"the file holds {cutout.radiometry} values, the others {layout.radiometry} ones")
+    if arcsec is not None and not cutout.pixel_scale > 0:
+        return Refusal("no_scale", "the file does not say how large its pixels are; give store.crop for store.arcsec")
+    cutout = replace(cutout, wcs=None)  # not stored, and slow to carry
     if cutout.radiometry == "display":
-        boxed = letterbox(cutout, layout.size, crop)
+        boxed = letterbox(cutout, layout.size, crop, arcsec=arcsec)
         return boxed if np.isfinite(boxed.pixels).any() else Refusal("no_valid_pixels", "nothing is left in the frame")
-    # A single wild pixel (1e30) would smear over its neighbours: cut to what float16 holds before resampling.
-    limit = border_sigma(cutout.pixels)[:, None, None] * SATURATION
-    clipped = replace(cutout, pixels=np.clip(cutout.pixels, -limit, limit))
-    boxed = letterbox(clipped, layout.size, crop)
-    sigma = np.asarray(boxed.nuisance.get("sky_sigma", np.full(len(layout.bands), np.nan)), np.float32)
-    sigma = np.where(np.isfinite(sigma), sigma, border_sigma(boxed.pixels)).astype(np.float32)
-    if not np.isfinite(sigma).all():
+    if cutout.variance is None and (known := cutout.nuisance.get("sky_sigma")) is not None:
+        variance = np.broadcast_to(np.square(known)[:, None, None], cutout.pixels.shape).astype(np.float32)
+        cutout = replace(cutout, variance=variance)
+    # A wild pixel (1e38) must not become infinite where it is summed; it is cut to what float16 holds below.
+    boxed = letterbox(replace(cutout, pixels=np.clip(cutout.pixels, -WILD, WILD)), layout.size, crop, arcsec=arcsec)
+    sigma = np.full(len(layout.bands), np.nan, np.float32)
+    if boxed.variance is not None:
+        sigma = variance_sigma(boxed.variance)
+    unknown = ~np.isfinite(sigma)
+    sigma[unknown] = border_sigma(boxed.pixels[unknown])
+    present = np.isfinite(boxed.pixels).any(axis=(1, 2))
+    if not present.any():
+        return Refusal("no_valid_pixels", "nothing is left in the frame")
+    if not np.isfinite(sigma[present]).all():
         return Refusal("no_sky", "the sky sigma cannot be measured: the image is constant or has too few valid pixels")
     pixels = np.clip(boxed.pixels / sigma[:, None, None], -SATURATION, SATURATION)
     return replace(boxed, pixels=pixels.astype(np.float32), nuisance={**boxed.nuisance, "sky_sigma": sigma})

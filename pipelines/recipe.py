@@ -74,6 +74,7 @@ class Columns(TypedDict, total=False):
 
     id: str
     file: str | dict[str, str]
+    item: str
     group: str
     issuer: str
     study: str
@@ -85,11 +86,37 @@ class Columns(TypedDict, total=False):
     psf_fwhm_px: str
 
 
+@with_config(ConfigDict(extra="forbid", strict=True))
+class CutoutSize(TypedDict, total=False):
+    """The side of a cutout from a survey image: `arcsec`, or `times` the value of `column`, which is in arcsec."""
+
+    arcsec: float
+    column: str
+    times: float
+
+
+class MatchEntry(BaseModel):
+    """A table whose `columns` are brought to the catalog's objects: by id, or by position within `radius` arcsec."""
+
+    model_config = STRICT
+
+    table: AbsolutePath
+    columns: tuple[str, ...]
+    by: Literal["id", "position"] = "position"
+    radius: float = 1.0
+
+
 class CatalogEntry(BaseModel):
     """One catalog: a table (or a folder to scan), where its images lie, and what they are used for.
 
     `table` None: the folder `images` is scanned. `file_pattern` names files below `images` by "{id}", "{band}" or any
     column. `white` is the pixel value that stands for white in pictures whose format does not say. Paths are absolute.
+
+    With `cutout`, files are survey images from which the objects are cut by ra and dec. `object_per_hdu`: each image
+    HDU of a file is an object. `missing_band`: an object without one of the bands is refused, or the band masked; a
+    catalog that masks may also lack bands of another. `reproject` brings bands on different grids to one. `match`
+    brings columns of other tables, labels most of all; `ebv_map` is a folder with the SFD map, for E(B-V) by position.
+    `survey` names the extinction coefficients of its bands.
     """
 
     model_config = STRICT
@@ -102,6 +129,13 @@ class CatalogEntry(BaseModel):
     bands: tuple[str, ...]
     file_pattern: str | None = None
     white: float | None = None
+    cutout: CutoutSize | None = None
+    object_per_hdu: bool = False
+    missing_band: Literal["refuse", "mask"] = "refuse"
+    reproject: bool = False
+    match: tuple[MatchEntry, ...] = ()
+    ebv_map: AbsolutePath | None = None
+    survey: str | None = None
 
 
 class LabelEntry(BaseModel):
@@ -186,9 +220,15 @@ class Recipe(BaseModel):
         return tuple(dict.fromkeys(columns))
 
     @property
+    def survey(self) -> str | None:
+        """The survey that all catalogs are of, None where they name several or none."""
+        named = {entry.survey for entry in self.catalog}
+        return named.pop() if len(named) == 1 else None
+
+    @property
     def bands(self) -> tuple[str, ...]:
-        """The bands, the same in every catalog."""
-        return self.catalog[0].bands
+        """The bands of all catalogs, those of the first in its order, then what others add."""
+        return tuple(dict.fromkeys(band for entry in self.catalog for band in entry.bands))
 
 
 OPTIONS: dict[str, type] = {
@@ -205,6 +245,8 @@ KEYS: dict[tuple[str, ...], tuple[str, ...]] = {
     (): tuple(Recipe.model_fields),
     ("catalog", "*"): tuple(CatalogEntry.model_fields),
     ("catalog", "*", "columns"): tuple(Columns.__annotations__),
+    ("catalog", "*", "cutout"): tuple(CutoutSize.__annotations__),
+    ("catalog", "*", "match", "*"): tuple(MatchEntry.model_fields),
     ("labels", "*"): tuple(LabelEntry.model_fields),
     ("start", "*"): tuple(StartEntry.model_fields),
     **{(name,): tuple(field.name for field in dataclasses.fields(options)) for name, options in OPTIONS.items()},
@@ -249,6 +291,11 @@ def check_paths(recipe: Recipe) -> None:
             problems.append((f"catalog.{number}.table", "no file or folder", entry.table))
         if entry.images is not None and not entry.images.is_dir():
             problems.append((f"catalog.{number}.images", "no folder", entry.images))
+        problems += [
+            (f"catalog.{number}.match.{place}.table", "no file", match.table)
+            for place, match in enumerate(entry.match)
+            if not match.table.exists()
+        ]
     weights = Path(recipe.encoder.weights)
     if weights.suffix == ".safetensors" and not weights.is_file():
         problems.append(("encoder.weights", "no file", weights))

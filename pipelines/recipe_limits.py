@@ -32,6 +32,8 @@ AT_LEAST: dict[str, int] = {
     "report.thumbnails": 0,
 }
 ABOVE: dict[str, int] = {
+    "store.arcsec": 0,
+    "store.tile_deg": 0,
     "pretrain.temperature": 0,
     "pretrain.encoder_rate": 0,
     "pretrain.projector_rate": 0,
@@ -55,7 +57,12 @@ KIND_OF: dict[str, str] = {
 
 def find_problems(recipe: Mapping[str, Any]) -> list[str]:
     """What is wrong with a recipe (as plain mappings and lists) whose types are right: one line each, maybe none."""
-    problems = _numbers(recipe) + _encoder(recipe["encoder"], recipe["store"]["size"]) + _lists(recipe)
+    problems = (
+        _numbers(recipe)
+        + _store(recipe["store"])
+        + _encoder(recipe["encoder"], recipe["store"]["size"])
+        + _lists(recipe)
+    )
     problems += _labels(recipe["labels"]) + _votes(recipe) + _classify(recipe)
     return problems + (_catalogs(recipe["catalog"]) + _uses(recipe) if recipe["catalog"] else [NO_CATALOG])
 
@@ -78,6 +85,15 @@ def _numbers(recipe: Mapping[str, Any]) -> list[str]:
         *(f"{key}: {value} is too small; give {bound} or more" for key, bound, value in low),
         *(f"{key}: {value} is too small; give more than {bound}" for key, bound, value in zero),
         *(f"{key}: {value} is too large; give less than {bound}" for key, bound, value in high),
+    ]
+
+
+def _store(store: Mapping[str, Any]) -> list[str]:
+    if store["crop"] is None or store["arcsec"] is None:
+        return []
+    return [
+        f"store.arcsec: {store['arcsec']} and store.crop ({store['crop']}) both say how much is cut; "
+        "leave one of the two out"
     ]
 
 
@@ -198,7 +214,7 @@ def _classify(recipe: Mapping[str, Any]) -> list[str]:
 
 def _catalogs(catalogs: Sequence[Mapping[str, Any]]) -> list[str]:
     problems = []
-    first = catalogs[0]
+    every = list(dict.fromkeys(band for entry in catalogs for band in entry["bands"]))
     for number, entry in enumerate(catalogs):
         key = f"catalog.{number}"
         bands, files, white = entry["bands"], entry["columns"].get("file"), entry["white"]
@@ -212,13 +228,53 @@ def _catalogs(catalogs: Sequence[Mapping[str, Any]]) -> list[str]:
             problems.append(f"{key}.table: missing; give a table, or the folder to scan as images")
         if not _distinct(bands) or "" in bands:
             problems.append(f"{key}.bands: {bands} should name at least one band, and none twice")
-        elif bands != first["bands"]:
-            other = f"{first['bands']} of {first['name']!r}"
-            problems.append(f"{key}.bands: {bands} differs from {other}; give all catalogs the same, in the same order")
+        elif set(bands) != set(every) and entry["missing_band"] != "mask":
+            lacking = ", ".join(band for band in every if band not in bands)
+            problems.append(
+                f"{key}.bands: {bands} lacks {lacking} of another catalog; give all the same bands, "
+                f"or missing_band = 'mask' in {entry['name']!r}"
+            )
         if isinstance(files, dict) and set(files) != set(bands):
             problems.append(f"{key}.columns.file: {files} does not fit the bands {bands}; name one column a band")
         if white is not None and white <= 0:
             problems.append(f"{key}.white: {white} is too small; give the pixel value of white, such as 4095")
+        problems += _cutout(key, entry) + _matches(key, entry) + _survey(key, entry["survey"])
+    return problems
+
+
+def _cutout(key: str, entry: Mapping[str, Any]) -> list[str]:
+    cutout = entry["cutout"]
+    if cutout is None:
+        return []
+    if set(cutout) not in ({"arcsec"}, {"column", "times"}):
+        return [f'{key}.cutout: {cutout} should be {{ arcsec = 20.0 }}, or {{ column = "radius", times = 4.0 }}']
+    size = cutout.get("arcsec", cutout.get("times"))
+    if size <= 0:
+        return [f"{key}.cutout: {size} is too small; give more than 0"]
+    if entry["table"] is None:
+        return [f"{key}.table: missing; cutting from survey images needs a table with ra and dec"]
+    if entry["object_per_hdu"]:
+        return [f"{key}.object_per_hdu: cutouts are cut by position from whole images; leave one of the two out"]
+    return []
+
+
+def _survey(key: str, survey: str | None) -> list[str]:
+    from catalogs.galaxies.extinction import COEFFICIENTS, survey_name  # here: few recipes need wait for numpy
+
+    if survey is None or survey_name(survey) in COEFFICIENTS:
+        return []
+    hint = did_you_mean(survey.lower(), COEFFICIENTS) or f"; there are {', '.join(COEFFICIENTS)}"
+    return [f"{key}.survey: {survey!r} is not known{hint}"]
+
+
+def _matches(key: str, entry: Mapping[str, Any]) -> list[str]:
+    problems = []
+    for number, match in enumerate(entry["match"]):
+        if not _distinct(match["columns"]):
+            named = match["columns"]
+            problems.append(f"{key}.match.{number}.columns: {named} should name at least one, and none twice")
+        if match["radius"] <= 0:
+            problems.append(f"{key}.match.{number}.radius: {match['radius']} is too small; give arcsec above 0")
     return problems
 
 

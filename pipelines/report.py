@@ -98,9 +98,10 @@ def white_balance(store: Store) -> Float64[np.ndarray, " c"]:
     at least half a sky sigma, so that a shallow band shows no more than twice its noise.
     """
     rows = np.linspace(0, len(store) - 1, min(len(store), 256)).astype(np.int64)
-    sigma = np.median(store.nuisance["sky_sigma"], axis=0).astype(np.float64)
+    sigma = np.nanmedian(store.nuisance["sky_sigma"], axis=0).astype(np.float64)
     images = store.batch(rows).images.numpy() / sigma[:, None, None]
-    bright = np.quantile(np.moveaxis(images, 1, 0).reshape(len(sigma), -1), 0.995, axis=1)
+    seen = [plane[plane.any(axis=(1, 2))] for plane in np.moveaxis(images, 1, 0)]  # objects that have the band
+    bright = np.array([np.quantile(plane, 0.995) if plane.size else 1.0 for plane in seen])
     level = np.maximum(bright, 1.0)
     balance: Float64[np.ndarray, " c"] = sigma * np.clip(level / np.exp(np.log(level).mean()), 0.5, None)
     return balance

@@ -2,9 +2,11 @@
 
 import numpy as np
 import torch
+from jaxtyping import Float32, Int64
 
 from domainssl.encoders import TimmEncoder, create_encoder, load_encoder
 from domainssl.precision import Precision, choose, time_training_step
+from domainssl.store import Store
 from pipelines.objects import Objects
 from pipelines.steps import Context
 
@@ -36,7 +38,7 @@ def start_encoder(context: Context, objects: Objects, weights: str, name: str | 
     if len(rows) == 0:
         raise ValueError('no object to learn from: name "pretrain" in the use of a catalog with objects in training')
     chosen = np.sort(np.random.default_rng(recipe.seed).permutation(rows)[:SAMPLED])
-    sky = np.median(store.nuisance["sky_sigma"][rows], axis=0) if store.radiometry == "linear" else None
+    sky = _sky(store, rows) if store.radiometry == "linear" else None
     return create_encoder(
         name or recipe.encoder.name,
         weights,
@@ -46,7 +48,17 @@ def start_encoder(context: Context, objects: Objects, weights: str, name: str | 
         sky_sigma=sky,
         preparation=store.preparation,
         seed=recipe.seed,
+        stretch=recipe.encoder.stretch,
     )
+
+
+def _sky(store: Store, rows: Int64[np.ndarray, " n"]) -> Float32[np.ndarray, " c"]:
+    """The median sky sigma of each band over the rows that have it."""
+    sigma = store.nuisance["sky_sigma"][rows]
+    absent = [band for band, values in zip(store.bands, sigma.T, strict=True) if np.isnan(values).all()]
+    if absent:
+        raise ValueError(f"no object to learn from has band {', '.join(absent)}; take it out of the catalogs' bands")
+    return np.asarray(np.nanmedian(sigma, axis=0), np.float32)
 
 
 def timed_precision(context: Context, encoder: TimmEncoder) -> Precision:

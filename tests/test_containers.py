@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalogs.galaxies.containers import CONTAINERS, items, metadata, read_containers
-from catalogs.reading import Cutout, Refusal
+from catalogs.reading import Cutout, Refusal, Request
 
 RGB = ("red", "green", "blue")
 
@@ -54,7 +54,7 @@ def test_rows_of_all_kinds_in_order(collection: dict[str, Path]) -> None:
         },
         index=range(100, 107),
     )
-    outcomes = list(read_containers(rows, bands=RGB))
+    outcomes = list(read_containers(rows, Request(RGB)))
     oracle = np.load(collection["npy"])
     for (_, item), outcome in zip(order[:-1], outcomes[:-1], strict=True):
         assert isinstance(outcome, Cutout), outcome
@@ -74,13 +74,13 @@ def test_columns_of_other_lengths_are_refused(tmp_path: Path, monkeypatch: pytes
 
 def test_no_file_and_bad_files(tmp_path: Path) -> None:
     rows = pd.DataFrame({"object_id": ["a"], "paths": [()]})
-    (outcome,) = read_containers(rows, bands=RGB)
+    (outcome,) = read_containers(rows, Request(RGB))
     assert isinstance(outcome, Refusal)
     for suffix in (*CONTAINERS, ".txt"):
         bad = tmp_path / f"zz{suffix}"
         bad.write_bytes(b"nothing of the kind")
         for answer in (items(bad), metadata(bad), items(tmp_path / f"absent{suffix}")):
             assert isinstance(answer, Refusal), suffix
-        (outcome,) = read_containers(pd.DataFrame({"object_id": ["a"], "paths": [(str(bad),)]}), bands=RGB)
+        (outcome,) = read_containers(pd.DataFrame({"object_id": ["a"], "paths": [(str(bad),)]}), Request(RGB))
         assert isinstance(outcome, Refusal)
         assert outcome.reason == "format"

@@ -23,7 +23,7 @@ from catalogs.chest_xrays.identity import Identity, read_identity
 from catalogs.chest_xrays.pixels import decode
 from catalogs.chest_xrays.reader import read_chest_xrays
 from catalogs.chest_xrays.streams import stream_size
-from catalogs.reading import Cutout, Refusal
+from catalogs.reading import Cutout, Refusal, Request
 
 RAMP = np.arange(0, 1024, dtype=np.uint16).reshape(32, 32)
 TOKEN = "ZQXTOKEN"
@@ -31,7 +31,7 @@ TOKEN = "ZQXTOKEN"
 
 def answer(path: Path, *more: Path, bands: tuple[str, ...] = ("grey",), white: float | None = None) -> Cutout | Refusal:
     paths = tuple(str(p) for p in (path, *more))
-    (outcome,) = read_chest_xrays(pd.DataFrame({"object_id": ["a"], "paths": [paths]}), bands=bands, white=white)
+    (outcome,) = read_chest_xrays(pd.DataFrame({"object_id": ["a"], "paths": [paths]}), Request(bands, white))
     return outcome
 
 
@@ -89,7 +89,7 @@ def test_files_that_are_no_dicom(tmp_path: Path) -> None:
     missing = answer(tmp_path / "absent")
     assert isinstance(missing, Refusal)
     assert missing.reason == "missing"
-    (nothing,) = read_chest_xrays(pd.DataFrame({"object_id": ["a"], "paths": [()]}), bands=("grey",))
+    (nothing,) = read_chest_xrays(pd.DataFrame({"object_id": ["a"], "paths": [()]}), Request(("grey",)))
     assert isinstance(nothing, Refusal)
     assert nothing.reason == "missing"
 
@@ -375,4 +375,4 @@ def test_a_good_header_keeps_what_decoding_needs(tmp_path: Path) -> None:
 
 def test_white_must_be_positive() -> None:
     with pytest.raises(ValueError, match="white is 0"):
-        list(read_chest_xrays(pd.DataFrame({"object_id": [], "paths": []}), bands=("grey",), white=0))
+        Request(("grey",), white=0)

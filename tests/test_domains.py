@@ -5,11 +5,11 @@ from functools import partial
 import numpy as np
 import pytest
 
+from catalogs.galaxies.extinction import GENERAL
 from domainssl.views.affine_crop import AffineCrop
 from domainssl.views.noise_to import NoiseTo
 from domainssl.views.reddening import Reddening
 from pipelines.domains import DOMAINS
-from pipelines.domains.galaxies import EXTINCTION
 
 
 def only(policy: tuple[object, ...], kind: type) -> list[object]:
@@ -69,6 +69,6 @@ def test_only_linear_bands_of_known_extinction_are_reddened(bands: tuple[str, ..
     assert len(only(linear, Reddening)) == known
     assert len(only(linear, NoiseTo)) == 1
     if known:
-        assert only(linear, Reddening) == [Reddening(tuple(EXTINCTION[band] for band in bands))]
+        assert only(linear, Reddening) == [Reddening(tuple(GENERAL[band] for band in bands))]
     assert not only(views("display", bands, 64), Reddening)
     assert not only(views("display", bands, 64), NoiseTo)

@@ -15,7 +15,7 @@ from PIL import Image
 from catalogs.galaxies.fits_cubes import read_fits
 from catalogs.galaxies.fits_files import band_count, band_names, image_hdus
 from catalogs.galaxies.reader import read_galaxies
-from catalogs.reading import Cutout, Refusal
+from catalogs.reading import Cutout, Refusal, Request
 
 GRZ = ("g", "r", "z")
 
@@ -25,7 +25,7 @@ def planes(bands: int = 3, height: int = 12, width: int = 16) -> np.ndarray:
 
 
 def read(*paths: Path, bands: tuple[str, ...] = GRZ) -> Cutout | Refusal:
-    (outcome,) = read_fits(pd.DataFrame({"object_id": ["a"], "paths": [tuple(map(str, paths))]}), bands=bands)
+    (outcome,) = read_fits(pd.DataFrame({"object_id": ["a"], "paths": [tuple(map(str, paths))]}), Request(bands))
     return outcome
 
 
@@ -206,7 +206,11 @@ def test_a_damaged_file_never_raises(tmp_path: Path, data: st.DataObject) -> Non
 @pytest.mark.parametrize("name", ["example_a", "example_b", "example_c", "example_bad_pix", "temp_small"])
 def test_real_decals_cubes(name: str, shared_data: Path) -> None:
     path = shared_data / "galaxies" / "multiband" / "decals_grz" / f"{name}.fits"
-    np.testing.assert_array_equal(pixels(path), np.asarray(fits.getdata(path)))
+    outcome, stored = read(path), np.asarray(fits.getdata(path))
+    assert isinstance(outcome, Cutout)
+    assert outcome.unit == "nJy"
+    factor = np.median(outcome.pixels[stored > 0] / stored[stored > 0])  # from nanomaggies, see test_calibration.py
+    np.testing.assert_allclose(outcome.pixels, stored * factor, rtol=1e-5)
     images = image_hdus(path)
     assert not isinstance(images, Refusal)
     assert (band_count(images), band_names(images)) == (3, GRZ)
@@ -234,7 +238,7 @@ def test_the_galaxy_reader_takes_both_kinds_and_adds_what_the_catalog_knows(tmp_
         },
         index=[5, 5, 9],
     )
-    galaxy, picture, absent = read_galaxies(rows, bands=GRZ)
+    galaxy, picture, absent = read_galaxies(rows, Request(GRZ))
     assert isinstance(galaxy, Cutout)
     assert isinstance(picture, Cutout)
     assert absent == Refusal("missing", "there is no such file")
@@ -242,8 +246,6 @@ def test_the_galaxy_reader_takes_both_kinds_and_adds_what_the_catalog_knows(tmp_
     np.testing.assert_allclose(galaxy.nuisance["ebv"], [0.05] * 3)
     np.testing.assert_allclose(galaxy.nuisance["psf_fwhm_px"], [4, np.nan, 3])
     np.testing.assert_allclose(picture.nuisance["ebv"], [np.nan] * 3)
-    (plain, _, _) = read_galaxies(rows[["object_id", "paths"]], bands=GRZ)
+    (plain, _, _) = read_galaxies(rows[["object_id", "paths"]], Request(GRZ))
     assert isinstance(plain, Cutout)
     assert plain.nuisance == {}
-    with pytest.raises(ValueError, match="white is 0"):
-        list(read_galaxies(rows, bands=GRZ, white=0))

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from catalogs.chest_xrays.reader import read_chest_xrays
-from catalogs.reading import Cutout, Refusal
+from catalogs.reading import Cutout, Refusal, Request
 
 ROOT = Path(os.environ.get("DOMAINSSL_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
@@ -40,7 +40,7 @@ def labelled(collection: str, prefix: str = "") -> list[tuple[str, str]]:
 
 
 def read(path: Path) -> Cutout | Refusal:
-    (outcome,) = read_chest_xrays(pd.DataFrame({"object_id": ["a"], "paths": [(str(path),)]}), bands=("grey",))
+    (outcome,) = read_chest_xrays(pd.DataFrame({"object_id": ["a"], "paths": [(str(path),)]}), Request(("grey",)))
     return outcome
 
 

@@ -11,7 +11,7 @@ from astropy.io import fits
 
 from catalogs.galaxies.fits_cubes import read_fits
 from catalogs.galaxies.fits_files import band_count, image_hdus
-from catalogs.reading import Cutout, Refusal
+from catalogs.reading import Cutout, Refusal, Request
 
 ROOT = Path(os.environ.get("DOMAINSSL_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 LABELS = ROOT / "hostile" / "labels.csv"
@@ -47,7 +47,7 @@ def hostile() -> list[tuple[str, str]]:
 
 
 def read(path: Path, bands: tuple[str, ...]) -> Cutout | Refusal:
-    (outcome,) = read_fits(pd.DataFrame({"object_id": ["a"], "paths": [(str(path),)]}), bands=bands)
+    (outcome,) = read_fits(pd.DataFrame({"object_id": ["a"], "paths": [(str(path),)]}), Request(bands))
     return outcome
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from catalogs.pictures import decode_picture, read_pictures
-from catalogs.reading import Cutout, Refusal
+from catalogs.reading import Cutout, Refusal, Request
 
 RGB = ("r", "g", "b")
 GREY = ("grey",)
@@ -28,7 +28,7 @@ def values(channels: int, dtype: str = "uint8", side: int = 24) -> np.ndarray:
 
 def read(*paths: Path, bands: tuple[str, ...] = RGB, white: float | int | None = None) -> Cutout | Refusal:
     rows = pd.DataFrame({"object_id": ["a"], "paths": [tuple(map(str, paths))]})
-    (outcome,) = read_pictures(rows, bands=bands, white=white)
+    (outcome,) = read_pictures(rows, Request(bands, white))
     return outcome
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from reader_that_dies import read
 
-from catalogs.reading import Cutout, Refusal
+from catalogs.reading import Cutout, Refusal, Request
 from catalogs.supervisor import supervised
 from domainssl.shards import Layout, write_layout
 from domainssl.store import Store
@@ -50,11 +50,13 @@ def test_display_values_among_linear_ones_are_refused() -> None:
 def test_a_file_that_kills_its_reader_costs_one_object(tmp_path: Path) -> None:
     names = ["a", "deadly", "b", "c", "deadly", "d"]
     ids = [f"{name}{place}" for place, name in enumerate(names)]
-    rows = pd.DataFrame({"object_id": ids, "paths": [(name,) for name in names]})
+    catalogs = ["first", "second", "third", "third", "second", "fourth"]
+    rows = pd.DataFrame({"object_id": ids, "paths": [(name,) for name in names], "catalog": catalogs})
     layout = Layout(("grey",), 8, "display", "p")
     write_layout(tmp_path, layout)
-    white = (0.25, None, 0.5, 0.5, None, 0.75)
-    job = ShardJob(0, Rows(rows, white, read, layout.bands), layout, None, tmp_path)
+    whites = {"first": 0.25, "second": None, "third": 0.5, "fourth": 0.75}
+    requests = {name: Request(layout.bands, white) for name, white in whites.items()}
+    job = ShardJob(0, Rows(rows, requests, read, layout.bands), layout, None, tmp_path)
     assert [done.number for done, _ in supervised([job], write, 2)] == [0]
     index = pd.read_parquet(tmp_path / "shard-00000.parquet")
     refused = index[index["offset"] < 0]

@@ -33,10 +33,14 @@ columns = { id = "objid", file = "file" }
 bands = ["g", "r", "z"]
 """
 
+MATCH = 'match = [{ table = "zoo.csv", columns = ["smooth"] }]'
+
 SECTION_OF: dict[tuple[str, ...], str] = {
     (): "",
     ("catalog", "*"): "catalog.0.",
     ("catalog", "*", "columns"): "catalog.0.columns.",
+    ("catalog", "*", "cutout"): "catalog.0.cutout.",
+    ("catalog", "*", "match", "*"): "catalog.0.match.0.",
     ("labels", "*"): "labels.kind_of_galaxy.",
     ("start", "*"): "start.published.",
     **{(name,): f"{name}." for name in ("store", "encoder", "pretrain", "classify", "rank", "report")},
@@ -62,7 +66,7 @@ def test_a_misspelt_key_is_unknown_and_gets_the_right_suggestion(
 ) -> None:
     wrong = key + key[-1] if damage == "doubled" else key.capitalize()
     place = f"{SECTION_OF[section]}{wrong}"
-    assert f"{place}: unknown key; did you mean {key!r}?" in problems(f"{place}=1")
+    assert f"{place}: unknown key; did you mean {key!r}?" in problems(f"{place}=1", text=MINIMAL + MATCH)
 
 
 @pytest.mark.parametrize(
@@ -218,15 +222,58 @@ def test_an_empty_recipe_names_what_is_missing() -> None:
 
 
 def test_catalogs_of_one_recipe_agree_and_have_their_own_names() -> None:
-    text = MINIMAL + '[[catalog]]\nname = "survey"\nimages = "more"\nbands = ["r", "g", "z"]\n'
+    text = MINIMAL + '[[catalog]]\nname = "survey"\nimages = "more"\nbands = ["r", "g"]\n'
     assert problems(text=text) == (
         "catalog.1.name: 'survey' is taken by an earlier catalog; give each its own",
-        "catalog.1.bands: ['r', 'g', 'z'] differs from ['g', 'r', 'z'] of 'survey'; "
-        "give all catalogs the same, in the same order",
+        "catalog.1.bands: ['r', 'g'] lacks z of another catalog; give all the same bands, "
+        "or missing_band = 'mask' in 'survey'",
     )
     assert problems(text='domain = "galaxies"\n[[catalog]]\nname = "a"\nbands = ["g"]\n') == (
         "catalog.0.table: missing; give a table, or the folder to scan as images",
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "cutout = { arcsec = 20.0, times = 2.0 }",
+            "catalog.0.cutout: {'arcsec': 20.0, 'times': 2.0} should be { arcsec = 20.0 }, "
+            'or { column = "radius", times = 4.0 }',
+        ),
+        ("cutout = { arcsec = 0.0 }", "catalog.0.cutout: 0.0 is too small; give more than 0"),
+        (
+            "cutout = { arcsec = 9.0 }\nobject_per_hdu = true",
+            "catalog.0.object_per_hdu: cutouts are cut by position from whole images; leave one of the two out",
+        ),
+        (
+            'match = [{ table = "zoo.csv", columns = ["a", "a"] }]',
+            "catalog.0.match.0.columns: ['a', 'a'] should name at least one, and none twice",
+        ),
+        (
+            'match = [{ table = "zoo.csv", columns = ["a"], radius = 0.0 }]',
+            "catalog.0.match.0.radius: 0.0 is too small; give arcsec above 0",
+        ),
+        ('missing_band = "zero"', "catalog.0.missing_band: 'zero' is not known; use 'refuse' or 'mask'"),
+        ('survey = "lst"', "catalog.0.survey: 'lst' is not known; did you mean 'lsst'?"),
+    ],
+)
+def test_survey_images_and_matches_are_checked(line: str, message: str) -> None:
+    assert problems(text=f"{MINIMAL}{line}\n") == (message,)
+
+
+def test_crop_and_arcsec_say_the_same() -> None:
+    assert problems("store.crop=64", "store.arcsec=20.0") == (
+        "store.arcsec: 20.0 and store.crop (64) both say how much is cut; leave one of the two out",
+    )
+
+
+def test_catalogs_may_differ_in_bands_where_these_are_masked() -> None:
+    text = MINIMAL + 'missing_band = "mask"\n[[catalog]]\nname = "b"\nimages = "more"\n'
+    recipe = parse_recipe(text + 'bands = ["z", "y"]\nmissing_band = "mask"\nsurvey = "lsst"\n', Path("/data"))
+    assert recipe.bands == ("g", "r", "z", "y")
+    assert recipe.survey is None, "the catalogs' surveys differ"
+    assert parse_recipe(MINIMAL + 'survey = "Rubin"\n', Path("/data")).survey == "Rubin"
 
 
 def test_overrides_are_toml_or_text_and_make_absent_tables() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jaxtyping import Bool, Float
 
 from catalogs.chest_xrays.reader import read_chest_xrays
-from catalogs.reading import Refusal
+from catalogs.reading import Refusal, Request
 from catalogs.samples.radiograph_exposures import Exposure, coordinates
 from catalogs.samples.radiograph_files import Encoding, draw_encoding, stored_values, write_dicom
 from catalogs.samples.radiograph_findings import RARE, Findings, enlarged
@@ -408,7 +408,7 @@ def test_a_severity_out_of_range_is_named() -> None:
 def test_the_reader_of_radiographs_takes_every_file(cohort: Path, plan: list[dict[str, Any]]) -> None:
     paths = [(str(cohort / "images" / row["file"]),) for row in plan]
     rows = pd.DataFrame({"object_id": [row["image_id"] for row in plan], "paths": paths})
-    answers = list(read_chest_xrays(rows, bands=("grey",)))
+    answers = list(read_chest_xrays(rows, Request(("grey",))))
     assert [answer for answer in answers if isinstance(answer, Refusal)] == []
     for row, answer in list(zip(plan, answers, strict=True))[::6]:
         inside = answer.pixels[0].astype(float)

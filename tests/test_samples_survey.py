@@ -249,7 +249,7 @@ def test_shift_agrees_with_galsim(x, y):
     canvas = np.zeros((2, 30, 30), np.float32)
     add_shifted(canvas, np.stack([drawn(41, 0.0, 0.0)] * 2), (x, y), np.array([1.0, 3.0]))
     expected = drawn(30, x - 14.5, y - 14.5)
-    np.testing.assert_allclose(canvas[0], expected, atol=2e-3 * drawn(41, 0.0, 0.0).max())
+    np.testing.assert_allclose(canvas[0], expected, atol=3e-3 * drawn(41, 0.0, 0.0).max())
     np.testing.assert_allclose(canvas[1], 3 * canvas[0], rtol=1e-4, atol=1e-7)
 
 

@@ -20,7 +20,7 @@ from astropy.wcs import WCS
 
 from catalogs.galaxies import image_files
 from catalogs.galaxies.survey_images import AT_EDGE, MIXED_UNITS, UNREAD_MASK, read_survey_images
-from catalogs.reading import Cutout, Refusal
+from catalogs.reading import Cutout, Refusal, Request
 
 SHAPE = (90, 110)
 SCALE = 0.2
@@ -62,7 +62,7 @@ def answer(
     arcsec: float = 3.2,
     reproject: bool = False,
 ) -> Cutout | Refusal:
-    (outcome,) = read_survey_images(table(paths, [where], arcsec), bands=bands, reproject=reproject)
+    (outcome,) = read_survey_images(table(paths, [where], arcsec), Request(bands, reproject=reproject))
     return outcome
 
 
@@ -85,7 +85,7 @@ def test_cutouts_have_the_pixels_of_cutout2d(tmp_path: Path) -> None:
     places = [place(x, y, turned) for x, y in [*map(tuple, fractions), *corners]]
     for pixels in (8, 15, 16, 200):
         rows = table(path, places, pixels * SCALE)
-        for (ra, dec), outcome in zip(places, read_survey_images(rows, bands=("r",)), strict=True):
+        for (ra, dec), outcome in zip(places, read_survey_images(rows, Request(("r",))), strict=True):
             assert isinstance(outcome, Cutout)
             theirs = Cutout2D(IMAGE, SkyCoord(ra, dec, unit="deg"), pixels, WCS(turned), mode="partial")
             np.testing.assert_array_equal(outcome.pixels[0], theirs.data)
@@ -180,7 +180,7 @@ def test_refusals(tmp_path: Path) -> None:
     (tmp_path / "g.fits").write_bytes(b"<html>")
     assert reason(tmp_path / "g.fits", middle) == "format"
     with pytest.raises(ValueError, match="cutout_arcsec"):
-        next(read_survey_images(table(path, [middle]).drop(columns="cutout_arcsec"), bands=("r",)))
+        next(read_survey_images(table(path, [middle]).drop(columns="cutout_arcsec"), Request(("r",))))
 
 
 def test_damaged_files_refuse_their_rows_alone(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_damaged_files_refuse_their_rows_alone(tmp_path: Path) -> None:
     zipped = tmp_path / "d.fits.gz"
     zipped.write_bytes(gzip.compress(content)[:5000])
     rows = table([[short], [good], [broken], [zipped], [short], [good], [tmp_path]], [middle] * 7)
-    outcomes = list(read_survey_images(rows, bands=("r",)))
+    outcomes = list(read_survey_images(rows, Request(("r",))))
     reasons = [None if isinstance(outcome, Cutout) else outcome.reason for outcome in outcomes]
     assert reasons == ["truncated", None, "truncated", "truncated", "truncated", None, "missing"]
     for outcome in outcomes:
@@ -252,7 +252,7 @@ def test_a_shared_file_is_opened_once_and_closed(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(image_files.ImageFile, "_open", counting)
     paths = [image(tmp_path / f"{band}.fits", surveys.sky(n, SHAPE)) for n, band in enumerate("gr")]
     rows = table([paths[:1], paths[1:]] * 30, [place(10 + n, 40) for n in range(60)])
-    assert sum(isinstance(outcome, Cutout) for outcome in read_survey_images(rows, bands=("r",))) == 60
+    assert sum(isinstance(outcome, Cutout) for outcome in read_survey_images(rows, Request(("r",)))) == 60
     assert opened == {"g.fits": 1, "r.fits": 1}
 
     def held() -> list[str]:
@@ -262,7 +262,7 @@ def test_a_shared_file_is_opened_once_and_closed(tmp_path: Path, monkeypatch: py
 
     if not Path("/proc/self/maps").exists():
         pytest.skip("this system does not list open files")
-    reading = read_survey_images(rows, bands=("r",))
+    reading = read_survey_images(rows, Request(("r",)))
     cutout = next(reading)
     assert held()
     reading.close()

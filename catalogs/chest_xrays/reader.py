@@ -10,7 +10,7 @@ from catalogs.checks import refuse_file
 from catalogs.chest_xrays.headers import error_kind, header_flags, read_header
 from catalogs.chest_xrays.pixels import decode
 from catalogs.pictures import read_picture_files
-from catalogs.reading import Cutout, Refusal
+from catalogs.reading import Cutout, Refusal, Request
 
 _PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # These sentences of the picture reader may quote the file.
@@ -20,21 +20,16 @@ _REWORDED = {
 }
 
 
-def read_chest_xrays(
-    rows: pd.DataFrame, *, bands: tuple[str, ...], white: float | int | None = None
-) -> Iterator[Cutout | Refusal]:
-    """One answer a row, in order: a cutout of `bands`, or why there is none; never raises for a bad file.
+def read_chest_xrays(rows: pd.DataFrame, request: Request) -> Iterator[Cutout | Refusal]:
+    """One answer a row, in order: a cutout, or why there is none; never raises for a bad file.
 
-    Files that start as JPEG, PNG or TIFF do are read by `catalogs.pictures.read_pictures`, which takes `white`; all
-    others as DICOM, by `catalogs.chest_xrays.headers.read_header` and `catalogs.chest_xrays.pixels.decode`: float32
-    "display" values in 0..1, NaN where padded. A DICOM file has one grey band; with three `bands` it is repeated.
-    No refusal and no flag repeats anything of a file but numbers of pixels. Refusals: those of the functions named;
-    bands. Raises ValueError where `white` is not positive.
+    Files that start as JPEG, PNG or TIFF do are read by `catalogs.pictures.read_pictures`; all others as DICOM, by
+    `catalogs.chest_xrays.headers.read_header` and `catalogs.chest_xrays.pixels.decode`: float32 "display" values in
+    0..1, NaN where padded. A DICOM file has one grey band; where three are asked for it is repeated. No refusal and no
+    flag repeats anything of a file but numbers of pixels. Refusals: those of the functions named; bands.
     """
-    if white is not None and not white > 0:
-        raise ValueError(f"white is {white}; it is the value shown as white, so a positive number")
     for paths in rows["paths"]:
-        yield _read(tuple(paths), bands, white)
+        yield _read(tuple(paths), request.bands, request.white)
 
 
 def _read(paths: tuple[str, ...], bands: tuple[str, ...], white: float | int | None) -> Cutout | Refusal:

@@ -18,7 +18,7 @@ from catalogs.galaxies.parquet_images import (
     items_parquet_images,
     read_parquet_images,
 )
-from catalogs.reading import Cutout, Refusal
+from catalogs.reading import Cutout, Refusal, Request
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,11 @@ def metadata(path: Path, bands: tuple[str, ...] = ()) -> pd.DataFrame | Refusal:
     return pd.DataFrame({**native, "item": found})[["item", *(name for name in native if name != "item")]]
 
 
-def read_containers(rows: pd.DataFrame, *, bands: tuple[str, ...]) -> Iterator[Cutout | Refusal]:
-    """One answer a row, in order, by the reader of each file's suffix; see the readers. Never raises for a bad file."""
+def read_containers(rows: pd.DataFrame, request: Request) -> Iterator[Cutout | Refusal]:
+    """One answer a row, in order, by the reader of each file's suffix; see the readers. Never raises for a bad file.
+
+    A band that the file does not name is refused, whether it may be missing or not.
+    """
     kinds = [_kind(paths) for paths in rows["paths"]]
     start = 0
     for kind, run in groupby(kinds):
@@ -73,7 +76,7 @@ def read_containers(rows: pd.DataFrame, *, bands: tuple[str, ...]) -> Iterator[C
         if isinstance(kind, Refusal):
             yield from [kind] * (end - start)
         else:
-            yield from kind.read(rows.iloc[start:end], bands=bands)
+            yield from kind.read(rows.iloc[start:end], bands=request.bands)
         start = end
 
 

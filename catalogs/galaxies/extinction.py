@@ -57,8 +57,7 @@ def coefficients(bands: tuple[str, ...], survey: str | None) -> tuple[float, ...
     """
     table = GENERAL
     if survey is not None:
-        name = "".join(letter for letter in survey.casefold() if letter.isalnum())
-        name = _ALIASES.get(name, name)
+        name = survey_name(survey)
         if name not in COEFFICIENTS:
             raise CatalogError(
                 "survey {survey!r} has no extinction coefficients; known are {known}",
@@ -67,6 +66,12 @@ def coefficients(bands: tuple[str, ...], survey: str | None) -> tuple[float, ...
             )
         table = COEFFICIENTS[name]
     return tuple(table[band] for band in bands) if all(band in table for band in bands) else None
+
+
+def survey_name(survey: str) -> str:
+    """The key of `COEFFICIENTS` that a survey's name stands for; the name without blanks and signs where none does."""
+    name = "".join(letter for letter in survey.casefold() if letter.isalnum())
+    return _ALIASES.get(name, name)
 
 
 def ebv_at(

@@ -160,7 +160,7 @@ def images_of(hdus: Any, path: Path) -> list[ImageHDU] | Refusal:
         if gzipped and (refusal := refuse_size((declared,))):
             return refusal  # to reach the next header, all that lies before has to be decompressed
         label = str(header.get("EXTNAME", "")).strip()
-        images.append(ImageHDU(index, shape, int(header["BITPIX"]), label, _plane_names(header, shape)))
+        images.append(ImageHDU(index, shape, int(header["BITPIX"]), label, plane_names(header, shape)))
         if refusal := refuse_size(shape):
             return refusal
     if not images:
@@ -168,7 +168,7 @@ def images_of(hdus: Any, path: Path) -> list[ImageHDU] | Refusal:
     return [image for image in images if image.label.upper() not in COMPANIONS] or images
 
 
-def _plane_names(header: Any, shape: tuple[int, ...]) -> tuple[str, ...]:
+def plane_names(header: Any, shape: tuple[int, ...]) -> tuple[str, ...]:
     """Names of a cube's planes from BAND0.., BAND1.., or BANDS / FILTERS ("grz", "g,r,z"); of a 2-D image its own."""
     if len(shape) != 3:
         found = (str(header.get(key, "")).split(" ")[0].strip() for key in ("BAND", "FILTER", "EXTNAME"))

@@ -1,44 +1,71 @@
-"""Galaxy cutouts from pictures or FITS, with what the catalog knows of each band's seeing and reddening."""
+"""Galaxies from whatever a survey delivers: pictures, FITS, files of many objects, survey images to cut from."""
 
+import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float32
 
-from catalogs.galaxies.fits_cubes import read_fits_files
-from catalogs.pictures import PICTURE_SUFFIXES, read_picture_files
-from catalogs.reading import Cutout, Refusal
+from catalogs.galaxies.containers import CONTAINERS, read_containers
+from catalogs.galaxies.fits_cubes import read_fits
+from catalogs.galaxies.survey_images import read_survey_images
+from catalogs.pictures import PICTURE_SUFFIXES, read_pictures
+from catalogs.reading import Cutout, Reader, Refusal, Request
 
+READERS: Mapping[str, Reader] = MappingProxyType(
+    {"survey image": read_survey_images, "container": read_containers, "picture": read_pictures, "FITS": read_fits}
+)
 # Catalog columns that describe the image: one value for all bands under this name, or one a band as "name:band".
 NUISANCE = ("ebv", "psf_fwhm_px")
 
 
-def read_galaxies(
-    rows: pd.DataFrame, *, bands: tuple[str, ...], white: float | int | None = None
-) -> Iterator[Cutout | Refusal]:
-    """One answer a row, in order: a cutout of `bands`, or why there is none; never raises for a bad file.
+def read_galaxies(rows: pd.DataFrame, request: Request) -> Iterator[Cutout | Refusal]:
+    """One answer a row, in order: a cutout, or why there is none; never raises for a bad file.
 
-    Files that end as pictures do are read by `catalogs.pictures.read_pictures`, which takes `white`; all others as
-    FITS by `catalogs.galaxies.fits_cubes.read_fits`. `nuisance` gets ebv (mag) and psf_fwhm_px (source pixels) from
-    the columns "ebv", "psf_fwhm_px" or "psf_fwhm_px:BAND" of `rows`; NaN where the table does not know.
-    Raises ValueError where `white` is not positive.
+    Rows with a `cutout_arcsec` are cut from survey images; other files are read by their suffix: containers of many
+    objects, pictures, and all else as FITS; see `READERS`. Where bands may be missing, one that is constant is taken
+    for unobserved and is NaN. `nuisance` has what the files know of each band, and ebv (mag) and psf_fwhm_px (source
+    pixels) from the columns "ebv", "psf_fwhm_px" or "psf_fwhm_px:BAND" of `rows` where these are finite.
     """
-    if white is not None and not white > 0:
-        raise ValueError(f"white is {white}; it is the value shown as white, so a positive number")
-    columns = {name: _columns(rows, name, bands) for name in NUISANCE}
-    for position, row_paths in enumerate(rows["paths"]):
-        paths = tuple(row_paths)
-        if any(path.lower().endswith(PICTURE_SUFFIXES) for path in paths):
-            cutout = read_picture_files(paths, bands, white)
-        else:
-            cutout = read_fits_files(paths, bands)
-        if isinstance(cutout, Refusal):
-            yield cutout
+    kinds = [_kind(tuple(paths), size) for paths, size in zip(rows["paths"], _sizes(rows), strict=True)]
+    answers = {kind: READERS[kind](rows[np.array(kinds) == kind], request) for kind in dict.fromkeys(kinds)}
+    columns = {name: _columns(rows, name, request.bands) for name in NUISANCE}
+    for position, kind in enumerate(kinds):
+        answer = next(answers[kind])
+        if isinstance(answer, Refusal):
+            yield answer
             continue
-        nuisance = {name: values[position] for name, values in columns.items() if values is not None}
-        yield Cutout(cutout.pixels, cutout.bands, cutout.radiometry, nuisance)
+        nuisance = dict(answer.nuisance)
+        for name, values in columns.items():
+            if values is not None:
+                own = nuisance.get(name, np.full(len(request.bands), np.nan, np.float32))
+                nuisance[name] = np.where(np.isfinite(values[position]), values[position], own)
+        pixels = without_unobserved(answer.pixels) if request.missing == "mask" else answer.pixels
+        yield replace(answer, pixels=pixels, nuisance=nuisance)
+
+
+def without_unobserved(pixels: Float32[np.ndarray, "band y x"]) -> Float32[np.ndarray, "band y x"]:
+    """The pixels with NaN in bands whose finite pixels all have one value: surveys fill unobserved bands with it."""
+    low = np.where(np.isfinite(pixels), pixels, np.inf).min(axis=(1, 2), keepdims=True)
+    constant = (~np.isfinite(pixels) | (pixels == low)).all(axis=(1, 2), keepdims=True)
+    return np.where(constant, np.float32(np.nan), pixels)
+
+
+def _kind(paths: tuple[str, ...], cutout_arcsec: float) -> str:
+    if math.isfinite(cutout_arcsec):
+        return "survey image"
+    names = [path.lower() for path in paths]
+    if any(name.endswith(tuple(CONTAINERS)) for name in names):
+        return "container"
+    return "picture" if any(name.endswith(PICTURE_SUFFIXES) for name in names) else "FITS"
+
+
+def _sizes(rows: pd.DataFrame) -> list[float]:
+    return rows["cutout_arcsec"].tolist() if "cutout_arcsec" in rows else [math.nan] * len(rows)
 
 
 def _columns(rows: pd.DataFrame, name: str, bands: tuple[str, ...]) -> Float32[np.ndarray, "row band"] | None:

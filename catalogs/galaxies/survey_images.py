@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from jaxtyping import Float32, Float64, Shaped
 from catalogs.checks import MIN_SIDE, refuse_pixels, refuse_size, undecodable
 from catalogs.galaxies.calibration import flux_calibration, undo_asinh
 from catalogs.galaxies.fits_bands import Plane, choose_planes
-from catalogs.galaxies.fits_files import COMPANIONS, ImageHDU, _plane_names
+from catalogs.galaxies.fits_files import COMPANIONS, ImageHDU, plane_names
 from catalogs.galaxies.image_files import OpenFiles, RefusedError, image_shape
 from catalogs.galaxies.layers import (
     LAYOUTS,
@@ -26,7 +27,7 @@ from catalogs.galaxies.layers import (
     find_companions,
     find_layers,
 )
-from catalogs.reading import Cutout, Refusal
+from catalogs.reading import Cutout, Refusal, Request, spread
 from catalogs.wcs import celestial, pixel_scale, resampled
 
 AT_EDGE = "cut at the edge of the survey image"
@@ -70,15 +71,14 @@ class _Band:
 class _Survey:
     """The bands of one set of files, and where on the first band's grid, or on each one's, the objects lie."""
 
+    names: tuple[str, ...]
     bands: tuple[_Band, ...]
     one_grid: bool
     rows: Shaped[np.ndarray, " n"]
     places: tuple[Float64[np.ndarray, "n xy"], ...]
 
 
-def read_survey_images(
-    rows: pd.DataFrame, *, bands: tuple[str, ...], reproject: bool = False
-) -> Iterator[Cutout | Refusal]:
+def read_survey_images(rows: pd.DataFrame, request: Request) -> Iterator[Cutout | Refusal]:
     """One answer a row, in order: a square of `cutout_arcsec` about (ra, dec), or why there is none.
 
     `rows` has paths (one FITS file for all bands, or one a band), ra and dec (ICRS, degrees) and cutout_arcsec. The
@@ -90,8 +90,9 @@ def read_survey_images(
     image, measured once: the clipped MAD of a grid of
     its valid pixels, zeros left out; NaN where neither gives any.
 
-    Bands on different grids are refused ("grids") unless `reproject`: then they are brought to the finest of them,
-    flux and variance carried, and sky_sigma is that of the variance or NaN.
+    Bands on different grids are refused ("grids") unless these are to be reprojected: then they are brought to the
+    finest of them, flux and variance carried, and sky_sigma is that of the variance or NaN. Where bands may be missing,
+    one whose file is not there is NaN.
 
     Files are memory-mapped, tile-compressed ones read tile by tile, gzipped ones inflated as a whole (at most 400 MB);
     those used last stay open until the iterator ends or is closed, so rows in the order of their files read fastest.
@@ -114,7 +115,7 @@ def read_survey_images(
         @lru_cache(maxsize=256)
         def survey_of(row_paths: tuple[str, ...]) -> _Survey | Refusal:
             try:
-                return _survey(files, row_paths, bands, np.array(groups[row_paths]), places, reproject)
+                return _survey(files, row_paths, request, np.array(groups[row_paths]), places)
             except RefusedError as refused:
                 return refused.refusal
 
@@ -130,10 +131,10 @@ def read_survey_images(
                     continue
                 _require_place(*map(float, places[row]))
                 cut = _cut_together if survey.one_grid else _cut_regridded
-                cutout = cut(files, survey, int(np.searchsorted(survey.rows, row)), float(places[row, 2]), bands)
-                if refusal := refuse_pixels(cutout.pixels, bands):
+                cutout = cut(files, survey, int(np.searchsorted(survey.rows, row)), float(places[row, 2]))
+                if refusal := refuse_pixels(cutout.pixels, cutout.bands, request.missing):
                     raise RefusedError(refusal)
-                yield _with_sky(cutout, survey, parent_sigma)
+                yield spread(_with_sky(cutout, survey, parent_sigma), request.bands)
             except RefusedError as refused:
                 yield refused.refusal
             except Exception as error:  # noqa: BLE001 - one bad file must not end a run over a million
@@ -154,14 +155,19 @@ def _require_place(ra: float, dec: float, arcsec: float) -> None:
 def _survey(
     files: OpenFiles,
     paths: tuple[str, ...],
-    bands: tuple[str, ...],
+    request: Request,
     rows: Shaped[np.ndarray, " n"],
     places: Float64[np.ndarray, "row 3"],
-    reproject: bool,
 ) -> _Survey:
     """Describes the survey image of all `rows` that share it."""
     if not paths:
         raise _refuse("missing", "the table names no file")
+    bands = request.bands
+    if request.missing == "mask" and len(paths) == len(bands):
+        there = [Path(path).is_file() for path in paths]
+        if any(there):
+            paths = tuple(compress(paths, there))
+            bands = tuple(compress(bands, there))
     if len(paths) not in (1, len(bands)):
         raise _refuse("bands", f"{len(paths)} files for {len(bands)} bands ({', '.join(bands)})")
     found: list[_Band] = []
@@ -172,10 +178,12 @@ def _survey(
             detail = refused.refusal.detail
             raise _refuse(refused.refusal.reason, f"band {names[0]}: {detail}" if len(paths) > 1 else detail) from None
     one_grid = _one_grid(found)
-    if not one_grid and not reproject:
+    if not one_grid and not request.reproject:
         raise _refuse("grids", "the bands' images are on different grids; set reproject = true to bring them to one")
     grids = found[:1] if one_grid else found
-    return _Survey(tuple(found), one_grid, rows, tuple(_pixel_positions(band.wcs, places[rows, :2]) for band in grids))
+    return _Survey(
+        bands, tuple(found), one_grid, rows, tuple(_pixel_positions(band.wcs, places[rows, :2]) for band in grids)
+    )
 
 
 def _bands_of_file(files: OpenFiles, path: Path, bands: tuple[str, ...]) -> list[_Band]:
@@ -238,7 +246,7 @@ def _images(hdus: list[Any]) -> list[ImageHDU]:
             shape = image_shape(header)
             if shape and min(shape) > 0:
                 label = str(header.get("EXTNAME", "")).strip()
-                images.append(ImageHDU(index, shape, int(header["BITPIX"]), label, _plane_names(header, shape)))
+                images.append(ImageHDU(index, shape, int(header["BITPIX"]), label, plane_names(header, shape)))
     return images
 
 
@@ -322,22 +330,22 @@ def _undistorted(
     return positions
 
 
-def _cut_together(files: OpenFiles, survey: _Survey, number: int, arcsec: float, bands: tuple[str, ...]) -> Cutout:
+def _cut_together(files: OpenFiles, survey: _Survey, number: int, arcsec: float) -> Cutout:
     """The cutout of bands that share the first one's grid."""
     first = survey.bands[0]
-    side = _side(arcsec, first.scale, len(bands))
+    side = _side(arcsec, first.scale, len(survey.bands))
     x, y = survey.places[0][number]
     start = _start(first, float(x), float(y), side)
-    pixels = np.full((len(bands), side, side), np.nan, np.float32)
+    pixels = np.full((len(survey.bands), side, side), np.nan, np.float32)
     variance = None if all(band.noise is None for band in survey.bands) else np.full_like(pixels, np.nan)
     for index, band in enumerate(survey.bands):
         pixels[index], noise = _section(files, band, start, (side, side))
         if noise is not None and variance is not None:
             variance[index] = noise
-    return _assembled(survey, bands, pixels, variance, resampled(first.wcs, start, 1), _reaches_out(first, start, side))
+    return _assembled(survey, pixels, variance, resampled(first.wcs, start, 1), _reaches_out(first, start, side))
 
 
-def _cut_regridded(files: OpenFiles, survey: _Survey, number: int, arcsec: float, bands: tuple[str, ...]) -> Cutout:
+def _cut_regridded(files: OpenFiles, survey: _Survey, number: int, arcsec: float) -> Cutout:
     """The cutout of bands on several grids, on the pixels of the finest: the side and position are as if cut there."""
     from catalogs.galaxies import regridding
 
@@ -349,14 +357,14 @@ def _cut_regridded(files: OpenFiles, survey: _Survey, number: int, arcsec: float
         start = _start(band, x, y, own)
         cut |= _reaches_out(band, start, own)
         if band is survey.bands[finest]:
-            side = _side(arcsec, band.scale, len(bands))
+            side = _side(arcsec, band.scale, len(survey.bands))
             target = resampled(band.wcs, start, 1)
         wide = 2 * math.ceil(0.75 * own) + 8  # turned by 45 degrees it has to reach the corners
         begin = math.ceil(y - wide / 2), math.ceil(x - wide / 2)
         pixels, variance = _section(files, band, begin, (wide, wide))
         planes.append(regridding.Plane(pixels, variance, resampled(band.wcs, begin, 1), flux_per_pixel=True))
     pixels, variance = regridding.regrid(planes, target, (side, side))
-    return _assembled(survey, bands, pixels, variance, target, cut)
+    return _assembled(survey, pixels, variance, target, cut)
 
 
 def _side(arcsec: float, scale: float, bands: int) -> int:
@@ -434,7 +442,6 @@ def _read(files: OpenFiles, layer: _Layer, section: tuple[slice, ...]) -> Shaped
 
 def _assembled(
     survey: _Survey,
-    bands: tuple[str, ...],
     pixels: Float32[np.ndarray, "band y x"],
     variance: Float32[np.ndarray, "band y x"] | None,
     wcs: Any,
@@ -445,7 +452,7 @@ def _assembled(
     flags += [AT_EDGE] * cut + [MIXED_UNITS] * (len(units) > 1)
     return Cutout(
         pixels=pixels,
-        bands=bands,
+        bands=survey.names,
         radiometry="linear",
         flags=tuple(dict.fromkeys(flags)),
         variance=variance,

@@ -22,7 +22,9 @@ def identify(path: Path) -> tuple[str, str] | None:
     return None if identity is None else (identity.issuer, identity.patient)
 
 
-def views(radiometry: Radiometry, bands: tuple[str, ...], size: int, *, sided: bool) -> "Policy":
+def views(
+    radiometry: Radiometry, bands: tuple[str, ...], size: int, *, sided: bool, survey: str | None = None
+) -> "Policy":
     """Crops, small rotations, mirror images unless `sided`; brightness, contrast, blur, noise, an erased rectangle.
 
     The rotation is MoCo-CXR's, the crop is a little tighter than InnerEye's; both keep both lungs in most views.

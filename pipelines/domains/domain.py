@@ -1,29 +1,19 @@
 """What a domain is: how its files are read, which views leave its objects what they are, how they look to the eye."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float, UInt8
 
-from catalogs.reading import Cutout, Radiometry, Refusal
+from catalogs.reading import Radiometry, Reader
 from catalogs.scanning import READABLE_SUFFIXES
 
 if TYPE_CHECKING:  # reading processes import domains, and must not import torch
     from domainssl.features import Symmetry
     from domainssl.views.operation import Policy
-
-
-@runtime_checkable
-class DomainReader(Protocol):
-    """Reads rows of a catalog; a function at module level, since it travels to reading processes."""
-
-    def __call__(
-        self, rows: pd.DataFrame, *, bands: tuple[str, ...], white: float | None
-    ) -> Iterator[Cutout | Refusal]: ...
 
 
 @runtime_checkable
@@ -39,9 +29,11 @@ class Rendering(Protocol):
 @runtime_checkable
 class Views(Protocol):
     """The policy for images of this radiometry and these bands at the encoder's `size`; `sided`: a label tells left
-    from right, so no mirror images."""
+    from right, so no mirror images; `survey`: whose bands these are, None unknown or several."""
 
-    def __call__(self, radiometry: Radiometry, bands: tuple[str, ...], size: int, *, sided: bool) -> "Policy": ...
+    def __call__(
+        self, radiometry: Radiometry, bands: tuple[str, ...], size: int, *, sided: bool, survey: str | None = None
+    ) -> "Policy": ...
 
 
 # What a private column may hold: these words in any case, numbers, or anything, whose pseudonym is then shown.
@@ -50,7 +42,8 @@ Kept = tuple[str, ...] | Literal["number", "pseudonym"]
 
 @dataclass(frozen=True)
 class Domain:
-    """One domain. `version` enters the preparation's hash: raise it when `read` gives other pixels for the same file.
+    """One domain. `read` is a function at module level, since it travels to reading processes. `version` enters the
+    preparation's hash: raise it when `read` gives other pixels for the same file.
 
     `title` heads the page, `notices` are sentences that stand on every one. `upright`: its images have an up and a
     left; `symmetry` leaves its objects what they are (mirror images only where no label tells left from right).
@@ -58,14 +51,15 @@ class Domain:
     `private`: files, names and ids can tell who somebody is. Then ids become pseudonyms before anything is written, of
     the catalog's columns only the labels and those of `kept` stay, as far as their values are what it allows, and no
     message quotes a file or a path.
-    `identify` gives the raw issuer and id of whom a file shows, for tables without a group column.
+    `identify` gives the raw issuer and id of whom a file shows, for tables without a group column; with `sky`, objects
+    that lie together on the sky are a group.
     """
 
     name: str
     title: str
     notices: tuple[str, ...]
     version: int
-    read: DomainReader
+    read: Reader
     views: Views
     render: Rendering
     upright: bool
@@ -74,3 +68,4 @@ class Domain:
     private: bool = False
     kept: Mapping[str, Kept] = field(default_factory=dict)
     identify: Callable[[Path], tuple[str, str] | None] | None = None
+    sky: bool = False

@@ -24,7 +24,7 @@ from scipy.ndimage import zoom
 from catalogs.galaxies.reader import read_galaxies
 from catalogs.galaxies.survey_images import read_survey_images
 from catalogs.letterbox import letterbox
-from catalogs.reading import Cutout, Refusal
+from catalogs.reading import Cutout, Refusal, Request
 from catalogs.supervisor import supervised
 
 MOSAIC, CUTOUTS, SIDE, SCALE = 4096, 2000, 64, 0.2
@@ -60,7 +60,7 @@ def test_cutouts_of_a_mosaic_are_read_many_times_as_fast_as_one_by_one(
     rows["ra"], rows["dec"] = places.T
 
     def ours() -> list[Cutout | Refusal]:
-        return list(read_survey_images(rows, bands=("r",)))
+        return list(read_survey_images(rows, Request(("r",))))
 
     def one_by_one() -> list[Cutout2D]:
         found = []
@@ -94,12 +94,7 @@ class _Files:
 
 def read_and_resize(job: _Files, started: Callable[[int | None], None]) -> list[np.ndarray]:
     rows = pd.DataFrame({"object_id": list(job.paths), "paths": [(path,) for path in job.paths]})
-    try:
-        from catalogs.reading import Request
-
-        answers = read_galaxies(rows, Request(BANDS))
-    except ImportError:
-        answers = read_galaxies(rows, bands=BANDS)
+    answers = read_galaxies(rows, Request(BANDS))
     stamps = []
     for row in range(len(rows)):
         started(row)
