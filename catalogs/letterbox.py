@@ -1,6 +1,7 @@
 """Cutouts of any shape to squares of one size, never squashed."""
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
@@ -93,17 +94,20 @@ def _resized(
 ) -> tuple[Float32[np.ndarray, "band size size"], Float32[np.ndarray, "band size size"] | None]:
     """Normalised convolution: resampled values over resampled weights (Knutsson & Westin 1993)."""
 
+    down, across = (_weights(length, start, side, size) for length, start in zip(pixels.shape[1:], starts, strict=True))
+
     def resample(
         images: Float32[np.ndarray, "band y x"] | Bool[np.ndarray, "band y x"], power: int = 1
     ) -> Float64[np.ndarray, "band size size"]:
-        along_axis = _area_means if size < side else _linear
-        rows = along_axis(images.astype(np.float64), 1, starts[0], side, size, power)
-        return along_axis(rows, 2, starts[1], side, size, power)
+        return np.asarray(down**power @ images.astype(np.float64) @ (across**power).T)
 
     valid = np.isfinite(pixels)
+    whole = bool(valid.all()) and pixels.shape[1:] == (side, side)
+    if whole and variance is None:  # as most cutouts are
+        return resample(pixels).astype(np.float32), None
     values = resample(np.where(valid, pixels, 0))
     weight = np.ones_like(values)
-    if not valid.all() or pixels.shape[1:] != (side, side):
+    if not whole:
         weight = resample(valid)
     covered = weight >= 0.5 - 1e-9
 
@@ -121,50 +125,21 @@ def _resized(
     return normalised(values, 1), spread
 
 
-def _along(axis: int, weights: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, "a b c"]:
-    shape = [1, 1, 1]
-    shape[axis] = len(weights)
-    return weights.reshape(shape)
+@lru_cache(maxsize=64)
+def _weights(length: int, start: int, side: int, size: int) -> Float64[np.ndarray, "size length"]:
+    """What each pixel of one axis gives to each of `size` new ones; the image begins at pixel `start` of `side`.
 
-
-def _area_means(
-    images: Float64[np.ndarray, "band y x"], axis: int, start: int, side: int, size: int, power: int
-) -> Float64[np.ndarray, "band y2 x2"]:
-    """Means over `size` equal footprints, whose edges may fall within pixels; exact, unlike a sampled box filter.
-
-    The image begins at pixel `start` of `side`; pixels around it count as 0. Weights are raised to `power`.
+    Shrinking: the share of the new pixel's footprint, whose edges may fall within pixels; exact, unlike a sampled box
+    filter. Enlarging: bilinear between pixel centres, beyond the square's outermost ones the edge pixels repeated.
     """
-    length = images.shape[axis]
-    first, last = start * size, (start + length) * size
-    # In units of 1/size pixel all edges are integers, so no rounding decides to which footprint a piece belongs.
-    footprints = np.arange(size) * side
-    edges = np.union1d(np.arange(start, start + length) * size, footprints[(footprints > first) & (footprints < last)])
-    widths = np.diff(np.append(edges, last)) / side  # a footprint's widths add to 1
-    pieces = np.take(images, edges // size - start, axis=axis) * _along(axis, widths**power)
-    touched, begins = np.unique(edges // side, return_index=True)
-    shape = list(images.shape)
-    shape[axis] = size
-    means = np.zeros(shape)
-    np.moveaxis(means, axis, 0)[touched] = np.moveaxis(np.add.reduceat(pieces, begins, axis=axis), axis, 0)
-    return means
-
-
-def _linear(
-    images: Float64[np.ndarray, "band y x"], axis: int, start: int, side: int, size: int, power: int
-) -> Float64[np.ndarray, "band y2 x2"]:
-    """Linear interpolation between pixel centres; beyond the square's outermost centres edge pixels are repeated.
-
-    The image begins at pixel `start` of `side`; pixels around it count as 0. Weights are raised to `power`.
-    """
-    length = images.shape[axis]
-    position = np.clip((np.arange(size) + 0.5) * (side / size) - 0.5, 0, side - 1)
-    lower = np.minimum(position.astype(np.int64), max(side - 2, 0))
-    fraction = position - lower
-    shape = list(images.shape)
-    shape[axis] = size
-    sums = np.zeros(shape)
-    for index, weight in ((lower, 1 - fraction), (np.minimum(lower + 1, side - 1), fraction)):
-        own = index - start
-        weight = np.where((own >= 0) & (own < length), weight**power, 0)
-        sums += np.take(images, np.clip(own, 0, length - 1), axis=axis) * _along(axis, weight)
-    return sums
+    if size < side:
+        # In units of 1/size pixel all edges are integers, so no rounding decides to which footprint a piece belongs.
+        pixels, footprints = np.arange(start, start + length) * size, np.arange(size)[:, None] * side
+        overlap = np.minimum(pixels + size, footprints + side) - np.maximum(pixels, footprints)
+        weights = np.maximum(overlap, 0) / side
+    else:
+        position = np.clip((np.arange(size) + 0.5) * (side / size) - 0.5, 0, side - 1)
+        distance = np.abs(position[:, None] - np.arange(start, start + length))
+        weights = np.maximum(1 - distance, 0)
+    weights.flags.writeable = False  # it is shared by all cutouts of this shape
+    return weights

@@ -64,6 +64,7 @@ class Request:
 
     `white` is the value shown as white in pictures whose format does not say. `missing`: whether an object that lacks a
     band is refused, or has NaN there. `reproject`: bands on different grids are brought to one, in place of a refusal.
+    `wcs`: whether the cutout's WCS is wanted, which may take longer than its pixels; without it readers may give None.
     Raises ValueError where `white` is not positive.
     """
 
@@ -71,6 +72,7 @@ class Request:
     white: float | int | None = None
     missing: Literal["refuse", "mask"] = "refuse"
     reproject: bool = False
+    wcs: bool = True
 
     def __post_init__(self) -> None:
         if self.white is not None and not self.white > 0:

@@ -21,6 +21,7 @@ _CARDS = re.compile(
     r"|MJD-OBS|DATE-OBS"
 )
 _NUMBERS = re.compile(r"(CRVAL|CRPIX|CDELT|CROTA|CD|PC|PV|[AB]P?_\d).*|LONPOLE|LATPOLE")
+_PLAIN = ("RA---TAN", "RA---SIN")
 # Distortions in pixel units which `resampled` could not scale: tables, and the drafts' polynomials.
 _PIXEL_DISTORTIONS = re.compile(r"(CPDIS|D2IMDIS)\d")
 
@@ -75,6 +76,27 @@ def pixel_scale(wcs: CelestialWCS | None) -> float:
     if wcs is None:
         return float("nan")
     return float(np.sqrt(abs(np.linalg.det(wcs.pixel_scale_matrix)))) * 3600
+
+
+def header_scale(header: Any) -> float:
+    """`pixel_scale(celestial(header))`, by arithmetic alone where the projection is a plain one; NaN unknown."""
+    plain = str(header.get("CTYPE1", "")) in _PLAIN and str(header.get("CUNIT1", "deg")).strip() == "deg"
+    if plain and "PC1_1" not in header and "A_ORDER" not in header:
+        try:
+            if "CD1_1" in header:
+                a, b, c, d = (float(header.get(f"CD{place}", 0)) for place in ("1_1", "1_2", "2_1", "2_2"))
+            else:
+                a, b, c, d = float(header["CDELT1"]), 0.0, 0.0, float(header["CDELT2"])
+            scale = float(np.sqrt(abs(a * d - b * c))) * 3600
+        except (KeyError, TypeError, ValueError):
+            return pixel_scale(celestial(header))
+        if 0 < scale < np.inf and all(_finite(header.get(key)) for key in ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2")):
+            return scale
+    return pixel_scale(celestial(header)) if "CTYPE1" in header else float("nan")
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and bool(np.isfinite(value))
 
 
 def resampled(wcs: CelestialWCS, first: tuple[float | int, float | int], factor: float | int) -> CelestialWCS:

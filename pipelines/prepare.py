@@ -109,7 +109,7 @@ def _catalog(context: Context, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rows(recipe: Recipe, frame: pd.DataFrame) -> Rows:
-    requests = {e.name: Request(e.bands, e.white, e.missing_band, e.reproject) for e in recipe.catalog}
+    requests = {e.name: Request(e.bands, e.white, e.missing_band, e.reproject, wcs=False) for e in recipe.catalog}
     return Rows(frame, requests, DOMAINS[recipe.domain].read, recipe.bands)
 
 

@@ -128,6 +128,8 @@ def write(job: ShardJob, started: Started) -> None:
 def standardised(cutout: Cutout, layout: Layout, crop: int | None, arcsec: float | None = None) -> Cutout | Refusal:
     """A cutout as the store holds it: square, float16's range, linear flux in units of its own sky sigma.
 
+    nJy become nJy per stored pixel, so that the sum of the pixels is the flux; values of other units stay as they are.
+
     The sky sigma is that of the variance, or of the survey image that the cutout is from, carried through resampling;
     otherwise it is measured on the result. Bands that are missing have none.
     """
@@ -135,7 +137,8 @@ def standardised(cutout: Cutout, layout: Layout, crop: int | None, arcsec: float
         return Refusal("radiometry", f"the file holds {cutout.radiometry} values, the others {layout.radiometry} ones")
     if arcsec is not None and not cutout.pixel_scale > 0:
         return Refusal("no_scale", "the file does not say how large its pixels are; give store.crop for store.arcsec")
-    cutout = replace(cutout, wcs=None)  # not stored, and slow to carry
+    # The WCS is not stored, and slow to carry; where the scale is unknown it counts source pixels.
+    cutout = replace(cutout, wcs=None, pixel_scale=cutout.pixel_scale if cutout.pixel_scale > 0 else 1.0)
     if cutout.radiometry == "display":
         boxed = letterbox(cutout, layout.size, crop, arcsec=arcsec)
         return boxed if np.isfinite(boxed.pixels).any() else Refusal("no_valid_pixels", "nothing is left in the frame")
@@ -155,4 +158,6 @@ def standardised(cutout: Cutout, layout: Layout, crop: int | None, arcsec: float
     if not np.isfinite(sigma[present]).all():
         return Refusal("no_sky", "the sky sigma cannot be measured: the image is constant or has too few valid pixels")
     pixels = np.clip(boxed.pixels / sigma[:, None, None], -SATURATION, SATURATION)
+    if cutout.unit == "nJy":  # a flux per pixel, so that images of other pixel scales compare
+        sigma = (sigma * np.square(boxed.pixel_scale / cutout.pixel_scale)).astype(np.float32)
     return replace(boxed, pixels=pixels.astype(np.float32), nuisance={**boxed.nuisance, "sky_sigma": sigma})

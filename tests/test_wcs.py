@@ -11,7 +11,7 @@ from astropy.wcs import WCS, Sip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalogs.wcs import celestial, pixel_scale, resampled
+from catalogs.wcs import celestial, header_scale, pixel_scale, resampled
 
 # What astropy makes of each file; None where the header has no celestial axes.
 VARIANTS = {
@@ -198,3 +198,22 @@ def test_there_and_back_is_the_same_and_the_first_is_left_alone() -> None:
     assert wcs.wcs.crpix.tolist() == [30.5, 25.5]
     assert wcs.pixel_shape == (60, 50)
     assert resampled(wcs, (0, 0), 1).pixel_shape is None
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {},
+        {"CDELT1": None, "CDELT2": None, "CD1_1": -7e-5, "CD1_2": 2e-5, "CD2_1": 2e-5, "CD2_2": 7e-5},
+        {"CUNIT1": "arcsec", "CUNIT2": "arcsec", "CDELT1": -0.3, "CDELT2": 0.3},
+        {"PC1_1": 2.0, "PC2_2": 2.0},
+        {"CTYPE1": "GLON-CAR", "CTYPE2": "GLAT-CAR"},
+        {"CTYPE1": None, "CTYPE2": None},
+        {"CRVAL1": "ten"},
+        {"CRPIX2": None},
+        {"CDELT2": 0.0},
+    ],
+)
+def test_a_header_alone_gives_the_scale_of_its_wcs(cards: dict[str, Any]) -> None:
+    of = header(**cards)
+    np.testing.assert_allclose(header_scale(of), pixel_scale(celestial(of)), rtol=1e-9)

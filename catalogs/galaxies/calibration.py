@@ -10,6 +10,8 @@ import numpy as np
 from astropy.io import fits
 from jaxtyping import Float
 
+from catalogs.wcs import header_scale
+
 # The AB system: magnitude 0 is 3631 Jy (Oke & Gunn 1983, ApJ 266, 713), so 1 nJy is magnitude 31.4.
 _AB_NJY = 3631e9
 # Native pixels of the Legacy Surveys' coadds, sr: the viewer interpolates their values to the scale asked for.
@@ -139,20 +141,9 @@ def _unit(text: str) -> tuple[Kind, float]:
 
 
 def _pixel_area(header: fits.Header) -> float | None:
-    """Solid angle of the WCS's pixel, sr; None without a celestial WCS."""
-    from astropy.wcs import WCS
-    from astropy.wcs.utils import proj_plane_pixel_area
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            wcs = WCS(header)
-            if not wcs.has_celestial:
-                return None
-            area = float(proj_plane_pixel_area(wcs.celestial)) * math.radians(1) ** 2
-        except Exception:  # noqa: BLE001 - a broken WCS raises many kinds, and proves no area
-            return None
-    return area if area > 0 else None
+    """The area of a pixel of the WCS in sr; None where that is unknown."""
+    scale = header_scale(header)
+    return math.radians(scale / 3600) ** 2 if scale > 0 else None
 
 
 def _is_vega(header: fits.Header, key: str) -> bool:

@@ -17,7 +17,7 @@ from catalogs.galaxies.fits_files import images_of, open_fits, refuse_bytes, ref
 from catalogs.galaxies.layers import apply_mask, as_variance, find_layers
 from catalogs.galaxies.regridding import Plane, regrid, same_grid
 from catalogs.reading import Cutout, Refusal, Request
-from catalogs.wcs import celestial, pixel_scale
+from catalogs.wcs import celestial, header_scale, pixel_scale
 
 _REMEDY = "; set reproject = true to bring them to the finest of theirs"
 
@@ -29,6 +29,7 @@ class _Band:
     pixels: Float32[np.ndarray, "*axes"]
     variance: Float32[np.ndarray, "*axes"] | None
     unit: str
+    scale: float
     wcs: Any
 
 
@@ -69,7 +70,7 @@ def _read_files(paths: tuple[str, ...], request: Request, item: str | None) -> l
     """The bands from a file each; None for a file that is not there and may be missing."""
     planes: list[_Band | None] = []
     for path, band in zip(paths, request.bands, strict=True):
-        found = _read_file(Path(path), replace(request, bands=(band,)), item)
+        found = _read_file(Path(path), replace(request, bands=(band,), wcs=True), item)
         if not isinstance(found, Refusal):
             planes += found
         elif found.reason == "missing" and request.missing == "mask":
@@ -127,7 +128,10 @@ def _read_hdu(hdus: Any, number: int, *, alone: bool, request: Request) -> _Band
         values = values * np.float32(factor)
         variance = None if variance is None else variance * np.float32(factor**2)
     values[~np.isfinite(values)] = np.nan
-    return _Band(values, variance, unit, celestial(header))
+    if request.wcs or not alone:  # several HDUs have to be compared
+        wcs = celestial(header)
+        return _Band(values, variance, unit, pixel_scale(wcs), wcs)
+    return _Band(values, variance, unit, header_scale(header), None)
 
 
 def _values(data: Any) -> Float32[np.ndarray, "..."]:
@@ -167,21 +171,20 @@ def _cutout(bands: list[_Band | None], request: Request) -> Cutout | Refusal:
     units = {band.unit for band in present}
     unit = units.pop() if len(units) == 1 else ""
     refusal = refuse_pixels(pixels, request.bands, request.missing)
-    scale = pixel_scale(first.wcs)
     return refusal or Cutout(
-        pixels, request.bands, "linear", variance=variance, unit=unit, pixel_scale=scale, wcs=first.wcs
+        pixels, request.bands, "linear", variance=variance, unit=unit, pixel_scale=first.scale, wcs=first.wcs
     )
 
 
 def _on_one_grid(bands: list[_Band | None]) -> list[_Band | None]:
     """The bands on the grid of the one with the finest pixels, flux kept."""
     present = [band for band in bands if band is not None]
-    finest = min(present, key=lambda band: pixel_scale(band.wcs))
+    finest = min(present, key=lambda band: band.scale)
     # Values of an unknown unit are taken for flux per pixel, as nJy are: counts are.
     planes = [Plane(band.pixels, band.variance, band.wcs, flux_per_pixel=True) for band in present]
     pixels, variance = regrid(planes, finest.wcs, finest.pixels.shape)
     moved = iter(
-        _Band(pixels[n], None if variance is None else variance[n], band.unit, finest.wcs)
+        replace(finest, pixels=pixels[n], variance=None if variance is None else variance[n], unit=band.unit)
         for n, band in enumerate(present)
     )
     return [None if band is None else next(moved) for band in bands]
