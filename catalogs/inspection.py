@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from catalogs.errors import CatalogError, MissingFileError
+from catalogs.galaxies.containers import items
 from catalogs.galaxies.fits_files import FITS_SUFFIXES, ImageHDU, band_count, band_names, image_hdus
 from catalogs.galaxies.reader import read_galaxies
+from catalogs.items import is_container
 from catalogs.pictures import PICTURE_SUFFIXES, picture_layout
 from catalogs.reading import Reader, Refusal, Request
 from catalogs.scanning import ANY_SUFFIX, READABLE_SUFFIXES, readable
@@ -18,6 +20,7 @@ from catalogs.supervisor import Started, supervised
 
 T = TypeVar("T")
 _CHUNK = 64  # files that a reading process gets at once
+_LIKELY = (3, 1, 5, 4, 2, 6)  # numbers of bands of files that do not say it
 _DTYPES = {8: "uint8", 16: "int16", 32: "int32", 64: "int64", -32: "float32", -64: "float64"}
 
 
@@ -35,8 +38,9 @@ class Inspection:
     """Counts over the files of a folder, "" where it is withheld; `files` were found, `tried` of them were read.
 
     `kinds` counts all files by suffix, readable or not; `shapes` ("band x y x x"), `bands` (how many), `dtypes` (as
-    stored), `radiometry` and `flags` (what is unusual) the files that were read. `suggested_bands` are the names found
-    in headers, () if none.
+    stored), `radiometry`, `units` (of flux, as read) and `pixel_scales` (arcsec), both of linear images, and `flags`
+    (what is unusual) the files that were read; of a file of many objects, its first. `suggested_bands` are the names
+    found in headers, () if none.
     """
 
     path: str
@@ -48,6 +52,8 @@ class Inspection:
     bands: dict[int, int]
     dtypes: dict[str, int]
     radiometry: dict[str, int]
+    units: dict[str, int]
+    pixel_scales: dict[str, int]
     flags: dict[str, int]
     refusals: dict[str, Refused]
     suggested_bands: tuple[str, ...]
@@ -70,6 +76,8 @@ class Inspection:
         if self.readable:
             lines.append(f"  shapes      {_counted(self.shapes)}  (bands x height x width)")
             lines.append(f"  values      {_counted(self.dtypes)}; {_counted(self.radiometry)}")
+        if self.units:
+            lines.append(f"  flux        {_counted(self.units)}; {_counted(self.pixel_scales)} arcsec a pixel")
         if self.flags:
             lines.append(f"  flagged     {', '.join(f'{flag} ({n})' for flag, n in self.flags.items())}")
         if self.suggested_bands:
@@ -98,7 +106,10 @@ class _Look:
     shape: tuple[int, ...]
     dtype: str
     radiometry: str
+    unit: str
+    pixel_scale: float
     flags: tuple[str, ...]
+    objects: int = 1
 
 
 @dataclass(frozen=True)
@@ -164,6 +175,8 @@ def inspect(
         bands=_sorted(tally.bands),
         dtypes=_sorted(tally.dtypes),
         radiometry=_sorted(tally.radiometry),
+        units=_sorted(tally.units),
+        pixel_scales=_sorted(tally.scales),
         flags=_sorted(tally.flags),
         refusals=dict(sorted(tally.refusals.items(), key=lambda item: -item[1].count)),
         suggested_bands=tally.suggestion(),
@@ -181,16 +194,42 @@ def _look(job: _Files, started: Started) -> list[_Look | Refusal]:
 def _look_at(file: Path, job: _Files, place: int, started: Started) -> _Look | Refusal:
     started(place)
     # Private files are met by their domain's reader alone, which knows what may be said of them.
+    if not job.private and is_container(file.name):
+        return _look_into(file, job, place)
     facts = _Facts(("grey",), (), "") if job.private else _facts(file)
-    if isinstance(facts, Refusal):
-        return facts
-    rows = pd.DataFrame({"object_id": [str(place)], "paths": [(str(file),)]})
+    return facts if isinstance(facts, Refusal) else _read(file, job, place, facts)
+
+
+def _read(file: Path, job: _Files, place: int, facts: _Facts, item: str | None = None) -> _Look | Refusal:
+    rows = pd.DataFrame({"object_id": [str(place)], "paths": [(str(file),)], "item": [item]})
     outcome = next(iter(job.read(rows, Request(facts.bands))))
     if isinstance(outcome, Refusal):
         return outcome
     return _Look(
-        facts, outcome.pixels.shape, facts.dtype or str(outcome.pixels.dtype), outcome.radiometry, outcome.flags
+        facts,
+        outcome.pixels.shape,
+        facts.dtype or str(outcome.pixels.dtype),
+        outcome.radiometry,
+        outcome.unit,
+        outcome.pixel_scale,
+        outcome.flags,
     )
+
+
+def _look_into(file: Path, job: _Files, place: int) -> _Look | Refusal:
+    """The first object of a file of many, with as many bands as it turns out to have."""
+    looked: _Look | Refusal = Refusal("bands", "")
+    for count in _LIKELY:
+        bands = _numbered(count)
+        found = items(file, bands)
+        if isinstance(found, Refusal):
+            return found
+        looked = _read(file, job, place, _Facts(bands, (), ""), found[0] if found else None)
+        if isinstance(looked, _Look):
+            return replace(looked, objects=max(1, len(found)))
+        if looked.reason != "bands":
+            return looked
+    return looked
 
 
 class _Tally:
@@ -201,6 +240,9 @@ class _Tally:
         self.bands: Counter[int] = Counter()
         self.dtypes: Counter[str] = Counter()
         self.radiometry: Counter[str] = Counter()
+        self.units: Counter[str] = Counter()
+        self.scales: Counter[str] = Counter()
+        self.objects = 0
         self.flags: Counter[str] = Counter()
         self.named: Counter[tuple[str, ...]] = Counter()
         self.refusals: dict[str, Refused] = {}
@@ -215,6 +257,10 @@ class _Tally:
         self.bands[look.shape[0]] += 1
         self.dtypes[look.dtype] += 1
         self.radiometry[look.radiometry] += 1
+        self.objects += look.objects
+        if look.radiometry == "linear":
+            self.units[look.unit or "unit unknown"] += 1
+            self.scales[f"{look.pixel_scale:.3g}" if look.pixel_scale > 0 else "unknown"] += 1
         self.flags.update(look.flags)
         self.uneven += look.facts.uneven
         if look.facts.named:
@@ -229,8 +275,13 @@ class _Tally:
 
     def notes(self) -> tuple[str, ...]:
         notes = []
+        if self.objects > sum(self.shapes.values()):
+            notes.append(f"these files hold {self.objects} objects; each becomes a row of the catalog")
         if self.uneven:
-            notes.append(f"{self.uneven} file(s) hold several images of different shapes, of which one is read")
+            notes.append(
+                f"{self.uneven} file(s) hold several images of different shapes, of which one is read; "
+                "if each is an object, set object_per_hdu = true"
+            )
         if len(self.bands) > 1:
             notes.append(f"the files differ in their number of bands ({_counted(self.bands)}); a recipe reads one")
         if len([names for names in self.named if len(names) > 1]) > 1:

@@ -1,4 +1,4 @@
-"""The catalogs of a recipe as one frame: matches, cut sizes, groups on the sky, files of many objects; bands that differ."""
+"""The catalogs of a recipe as one frame: matches, cut sizes, groups on the sky, files of many objects, other bands."""
 
 from collections.abc import Callable
 from pathlib import Path
