@@ -104,7 +104,7 @@ def _resized(
     valid = np.isfinite(pixels)
     whole = bool(valid.all()) and pixels.shape[1:] == (side, side)
     if whole and variance is None:  # as most cutouts are
-        return resample(pixels).astype(np.float32), None
+        return np.asarray(resample(pixels), np.float32), None
     values = resample(np.where(valid, pixels, 0))
     weight = np.ones_like(values)
     if not whole:
@@ -142,4 +142,4 @@ def _weights(length: int, start: int, side: int, size: int) -> Float64[np.ndarra
         distance = np.abs(position[:, None] - np.arange(start, start + length))
         weights = np.maximum(1 - distance, 0)
     weights.flags.writeable = False  # it is shared by all cutouts of this shape
-    return weights
+    return np.asarray(weights, np.float64)

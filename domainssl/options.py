@@ -22,13 +22,15 @@ class StoreOptions:
     """How cutouts are laid down: `size` pixels a side; `crop` source pixels are cut from the centre first, if given.
 
     `arcsec` in place of `crop`: the side on the sky, so that images of different pixel scales come to one. Objects with
-    a position and no group are kept together by tiles of the sky of about `tile_deg` degrees a side.
+    a position and no group are kept together by tiles of the sky of about `tile_deg` degrees a side. `duplicates`:
+    images are compared, and those that stand there twice reported; it takes about as long as reading them.
     """
 
     size: int = 128
     crop: int | None = None
     arcsec: float | None = None
     tile_deg: float = 0.25
+    duplicates: bool = True
 
 
 @dataclass(frozen=True)

@@ -65,11 +65,13 @@ def write_shard(
     refused: pd.DataFrame,
     flags: Sequence[tuple[str, ...]] = (),
     units: Sequence[str] = (),
+    fingerprints: Sequence[bytes] = (),
 ) -> None:
     """Write one shard atomically: `images` float16, then the index of what it holds and what was refused.
 
     `refused` has the columns object_id, reason, detail. `flags` are notes on each image, `units` those of its flux,
-    none where not given. An empty shard is legal: all its rows were refused.
+    `fingerprints` what it is compared with others by; none where not given. An empty shard is legal: all its rows were
+    refused.
     """
     (folder / f"shard-{number:05d}.parquet").unlink(missing_ok=True)  # no old index beside new pixels
     path = folder / f"shard-{number:05d}.npy"
@@ -84,8 +86,9 @@ def write_shard(
         for place, band in enumerate(bands):
             columns[f"{name}{NUISANCE_SEPARATOR}{band}"] = values[:, place].astype(np.float32)
     joined = [FLAG_SEPARATOR.join(notes) for notes in flags] if flags else ""
-    accepted = pd.DataFrame(columns).assign(flags=joined, unit=list(units) if units else "", reason="", detail="")
-    refused = refused.assign(offset=-1, flags="", unit="")
+    columns |= {"flags": joined, "unit": list(units) or "", "fingerprint": list(fingerprints) or b""}
+    accepted = pd.DataFrame(columns, index=range(len(object_ids))).assign(reason="", detail="")
+    refused = refused.assign(offset=-1, flags="", unit="", fingerprint=b"")
     index = pd.concat([accepted, refused], ignore_index=True) if len(refused) else accepted
     part = folder / f"shard-{number:05d}.parquet.part"
     index.astype({"object_id": str, "offset": np.int64, "flags": str, "unit": str}).to_parquet(part, index=False)

@@ -15,6 +15,7 @@ from domainssl.shards import Layout, shard_is_done, write_layout
 from pipelines.atomic import atomic_write
 from pipelines.catalog import CHUNK, grouped, read_catalogs
 from pipelines.domains import DOMAINS
+from pipelines.duplicates import find_duplicates, leaks
 from pipelines.privacy import PublicError, guarded, hide, pseudonyms, write_sources
 from pipelines.reading_jobs import Rows, ShardJob, probe, write
 from pipelines.recipe import Recipe
@@ -69,7 +70,7 @@ def _run(context: Context, like: Layout | None) -> StepResult:
     step = layout.rows_per_shard(len(frame))
     starts = range(0, len(frame), step)
     waiting = [
-        ShardJob(number, _part(rows, start, start + step), layout, recipe.store.crop, folder, recipe.store.arcsec)
+        ShardJob(number, _part(rows, start, start + step), layout, recipe.store, folder)
         for number, start in enumerate(starts)
         if not shard_is_done(folder, number)
     ]
@@ -94,8 +95,25 @@ def _run(context: Context, like: Layout | None) -> StepResult:
         raise _nothing(context, refused)
     if len(refused):
         context.progress.note(f"prepare: {len(refused)} of {len(frame)} left out, see {context.run.quarantine.name}")
-    outputs = (folder, context.run.catalog, context.run.quarantine)
+    counts["duplicates"] = _duplicates(context, kept, index)
+    outputs = (folder, context.run.catalog, context.run.quarantine, context.run.duplicates)
     return StepResult(outputs, {"counts": counts, "preparation": layout.preparation}, _content(folder, kept, recipe))
+
+
+def _duplicates(context: Context, catalog: pd.DataFrame, index: pd.DataFrame) -> int:
+    """Writes duplicates.csv; how many objects stand there."""
+    stored = index[index["offset"] >= 0]
+    frame = catalog.set_index("object_id", drop=False).loc[stored["object_id"]]
+    found = find_duplicates(frame, stored["fingerprint"])
+    with atomic_write(context.run.duplicates) as part:
+        found.to_csv(part, index=False)
+    if count := found["object_id"].nunique():
+        torn = leaks(found)
+        context.progress.note(
+            f"prepare: {count} objects stand there more than once, see {context.run.duplicates.name}"
+            + (f"; of {torn} the training and the test half both have one, which flatters every figure" if torn else "")
+        )
+    return int(found["object_id"].nunique())
 
 
 def _catalog(context: Context, frame: pd.DataFrame) -> pd.DataFrame:

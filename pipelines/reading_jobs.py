@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from catalogs.duplicates import image_fingerprint
 from catalogs.letterbox import letterbox
 from catalogs.reading import Cutout, Radiometry, Reader, Refusal, Request, spread
 from catalogs.sky import border_sigma, variance_sigma
 from catalogs.supervisor import Started
+from domainssl.options import StoreOptions
 from domainssl.shards import Layout, write_shard
 
 SATURATION = 60_000.0  # sky sigmas; float16 ends at 65,504
@@ -62,9 +64,8 @@ class ShardJob:
     number: int
     rows: Rows
     layout: Layout
-    crop: int | None
+    options: StoreOptions
     folder: Path
-    arcsec: float | None = None
 
     def without(self, row: int, refusal: Refusal) -> "ShardJob":
         """See `catalogs.supervisor.Job`."""
@@ -103,10 +104,10 @@ def probe(job: Rows, started: Started) -> Radiometry | None:
 
 def write(job: ShardJob, started: Started) -> None:
     """Read, letterbox and write the rows of one shard."""
-    images, ids, flags, units, refused = [], [], [], [], []
+    images, ids, flags, units, fingerprints, refused = [], [], [], [], [], []
     nuisance: dict[str, list[np.ndarray]] = {}
     for object_id, answer in zip(job.rows.frame["object_id"], job.rows.answers(started), strict=True):
-        stored = standardised(answer, job.layout, job.crop, job.arcsec) if isinstance(answer, Cutout) else answer
+        stored = standardised(answer, job.layout, job.options) if isinstance(answer, Cutout) else answer
         if isinstance(stored, Refusal):
             refused.append((object_id, stored.reason, stored.detail))
             continue
@@ -114,6 +115,8 @@ def write(job: ShardJob, started: Started) -> None:
         images.append(stored.pixels.astype(np.float16))
         flags.append(stored.flags)
         units.append(stored.unit)
+        if job.options.duplicates:
+            fingerprints.append(image_fingerprint(stored.pixels))
         unknown = np.full(len(job.layout.bands), np.nan, np.float32)
         for name in {*nuisance, *stored.nuisance}:
             before = nuisance.setdefault(name, [unknown] * (len(ids) - 1))
@@ -122,10 +125,10 @@ def write(job: ShardJob, started: Started) -> None:
     stack = np.stack(images) if images else np.empty((0, len(bands), side, side), np.float16)
     table = pd.DataFrame(refused, columns=["object_id", "reason", "detail"])
     columns = {name: np.stack(values) for name, values in nuisance.items()}
-    write_shard(job.folder, job.number, ids, stack, columns, bands, table, flags, units)
+    write_shard(job.folder, job.number, ids, stack, columns, bands, table, flags, units, fingerprints)
 
 
-def standardised(cutout: Cutout, layout: Layout, crop: int | None, arcsec: float | None = None) -> Cutout | Refusal:
+def standardised(cutout: Cutout, layout: Layout, options: StoreOptions) -> Cutout | Refusal:
     """A cutout as the store holds it: square, float16's range, linear flux in units of its own sky sigma.
 
     nJy become nJy per stored pixel, so that the sum of the pixels is the flux; values of other units stay as they are.
@@ -133,6 +136,7 @@ def standardised(cutout: Cutout, layout: Layout, crop: int | None, arcsec: float
     The sky sigma is that of the variance, or of the survey image that the cutout is from, carried through resampling;
     otherwise it is measured on the result. Bands that are missing have none.
     """
+    crop, arcsec = options.crop, options.arcsec
     if cutout.radiometry != layout.radiometry:
         return Refusal("radiometry", f"the file holds {cutout.radiometry} values, the others {layout.radiometry} ones")
     if arcsec is not None and not cutout.pixel_scale > 0:

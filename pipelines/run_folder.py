@@ -77,6 +77,11 @@ class RunFolder:
         return self.folder / "quarantine.csv"
 
     @property
+    def duplicates(self) -> Path:
+        """Objects that stand in the run more than once, by position or by image."""
+        return self.folder / "duplicates.csv"
+
+    @property
     def store(self) -> Path:
         return self.folder / "store"
 

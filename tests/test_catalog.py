@@ -12,6 +12,7 @@ from catalogs.errors import CatalogError
 from domainssl.store import Store
 from pipelines.catalog import read_catalogs
 from pipelines.cli import main
+from pipelines.duplicates import leaks
 from pipelines.recipe import Recipe, parse_recipe
 
 GRZ = ("g", "r", "z")
@@ -153,3 +154,21 @@ def test_files_of_many_objects_are_rows_of_their_items(tmp_path: Path) -> None:
     (tmp_path / "images" / "stack.npy").unlink()
     text = one.format('["i"]') + "object_per_hdu = true\n[store]\nsize = 32\n"
     assert Store(run(tmp_path, text, "hdus") / "store").object_ids == ["each/1", "each/2"]
+
+
+def test_objects_that_stand_there_twice_are_reported(tmp_path: Path) -> None:
+    rows = []
+    for number in range(6):
+        np.save(tmp_path / f"{number}.npy", galaxy(32, 2 + number / 4, (5.0, 5.0, 5.0), 0 if number == 5 else number))
+        rows.append((number, f"{number}.npy", 150 + number / 10, 2.0, "train" if number < 3 else "test", str(number)))
+    rows.append((7, "0.npy", 150.0, 2.0, "test", "other"))
+    names = ["objid", "file", "ra", "dec", "split", "group"]
+    pd.DataFrame(rows, columns=names).to_csv(tmp_path / "t.csv", index=False)
+    catalog = '[[catalog]]\nname = "s"\ntable = "t.csv"\nbands = ["g", "r", "z"]\n'
+    out = run(tmp_path, catalog + "[store]\nsize = 32\n")
+    found = pd.read_csv(out / "duplicates.csv", dtype={"object_id": str})
+    assert sorted(found["by"].unique()) == ["image", "position"]
+    assert found.groupby("by")["object_id"].agg(sorted).tolist() == [["0", "7"], ["0", "7"]]
+    assert leaks(found) == 2
+    off = run(tmp_path, catalog + "[store]\nsize = 32\nduplicates = false\n", "off")
+    assert pd.read_csv(off / "duplicates.csv")["by"].unique().tolist() == ["position"]

@@ -11,6 +11,7 @@ from reader_that_dies import read
 
 from catalogs.reading import Cutout, Refusal, Request
 from catalogs.supervisor import supervised
+from domainssl.options import StoreOptions
 from domainssl.shards import Layout, write_layout
 from domainssl.store import Store
 from pipelines.cli import main
@@ -25,7 +26,7 @@ def sky(sigma: tuple[float, ...] = (2.0, 5.0), side: int = 48) -> np.ndarray:
 
 
 def test_linear_flux_is_stored_in_its_own_sky_sigma() -> None:
-    stored = standardised(Cutout(sky(), ("g", "r"), "linear"), dataclasses.replace(LINEAR, size=48), None)
+    stored = standardised(Cutout(sky(), ("g", "r"), "linear"), dataclasses.replace(LINEAR, size=48), StoreOptions())
     assert isinstance(stored, Cutout)
     np.testing.assert_allclose(stored.nuisance["sky_sigma"], [2.0, 5.0], rtol=0.1)
     np.testing.assert_allclose(stored.pixels.std(axis=(1, 2)), 1.0, rtol=0.1)
@@ -34,7 +35,7 @@ def test_linear_flux_is_stored_in_its_own_sky_sigma() -> None:
 def test_a_wild_pixel_is_cut_to_what_half_precision_holds() -> None:
     pixels = sky()
     pixels[0, 20, 20] = 1e30
-    stored = standardised(Cutout(pixels, ("g", "r"), "linear"), LINEAR, None)
+    stored = standardised(Cutout(pixels, ("g", "r"), "linear"), LINEAR, StoreOptions())
     assert isinstance(stored, Cutout)
     assert np.isfinite(stored.pixels.astype(np.float16)).all()
     assert stored.pixels.max() <= SATURATION
@@ -42,7 +43,7 @@ def test_a_wild_pixel_is_cut_to_what_half_precision_holds() -> None:
 
 
 def test_display_values_among_linear_ones_are_refused() -> None:
-    answer = standardised(Cutout(np.full((2, 9, 9), 0.5, np.float32), ("g", "r"), "display"), LINEAR, None)
+    answer = standardised(Cutout(np.full((2, 9, 9), 0.5, np.float32), ("g", "r"), "display"), LINEAR, StoreOptions())
     assert isinstance(answer, Refusal)
     assert answer.reason == "radiometry"
 
@@ -56,7 +57,7 @@ def test_a_file_that_kills_its_reader_costs_one_object(tmp_path: Path) -> None:
     write_layout(tmp_path, layout)
     whites = {"first": 0.25, "second": None, "third": 0.5, "fourth": 0.75}
     requests = {name: Request(layout.bands, white) for name, white in whites.items()}
-    job = ShardJob(0, Rows(rows, requests, read, layout.bands), layout, None, tmp_path)
+    job = ShardJob(0, Rows(rows, requests, read, layout.bands), layout, StoreOptions(), tmp_path)
     assert [done.number for done, _ in supervised([job], write, 2)] == [0]
     index = pd.read_parquet(tmp_path / "shard-00000.parquet")
     refused = index[index["offset"] < 0]
