@@ -33,7 +33,7 @@ class InputSpec:
 
     `stretch` "asinh" maps flux to asinh(flux / scale), scale in source units a band, then (x - mean) / std; "linear"
     takes flux / scale as it is and cuts the result to the range that photographs have.
-    `preparation` is the hash of how files became pixels; None (ImageNet as delivered) takes any store.
+    `preparation` names how files became pixels; None (ImageNet as delivered) takes any store.
     """
 
     bands: tuple[str, ...]
@@ -53,7 +53,7 @@ class InputSpec:
             )
         if self.preparation is not None and preparation != self.preparation:
             raise ValueError(
-                f"the encoder was trained on preparation {self.preparation[:12]}, the images have {preparation[:12]}; "
+                f"the encoder was trained on preparation {self.preparation!r}, the images have {preparation!r}; "
                 "prepare them with the settings of that run"
             )
 

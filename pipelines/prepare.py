@@ -34,21 +34,24 @@ def run(context: Context, like: Layout | None = None) -> StepResult:
 
 
 def preparation(recipe: Recipe, radiometry: Radiometry) -> str:
-    """The hash of how files become pixels: reader and version, bands, size, crop, linear or display.
+    """The name of how files become pixels: in words, and with a hash of everything that decides it.
 
     A catalog's `white` is no part of it: it says what its files mean, and pixels are 0..1 whatever it is.
     """
+    store, version = recipe.store, DOMAINS[recipe.domain].version
     described = {
         "domain": recipe.domain,
-        "version": DOMAINS[recipe.domain].version,
+        "version": version,
         "bands": recipe.bands,
-        "size": recipe.store.size,
-        "crop": recipe.store.crop,
-        "arcsec": recipe.store.arcsec,
+        "size": store.size,
+        "crop": store.crop,
+        "arcsec": store.arcsec,
         "radiometry": radiometry,
         "letterbox": 2,
     }
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+    cut = f" of {store.crop} source px" if store.crop else f" of {store.arcsec:g} arcsec" if store.arcsec else ""
+    return f"{recipe.domain} {version}, {radiometry} {','.join(recipe.bands)}, {store.size} px{cut} ({digest})"
 
 
 def _run(context: Context, like: Layout | None) -> StepResult:
@@ -156,7 +159,7 @@ def _same_layout(found: Layout, wanted: Layout) -> None:
 
 def _short(layout: Layout, part: str) -> str:
     value = getattr(layout, part)
-    return ", ".join(value) if isinstance(value, tuple) else str(value)[:12]
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _nothing(context: Context, refused: pd.DataFrame) -> PublicError:

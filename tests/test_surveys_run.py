@@ -61,7 +61,9 @@ def test_two_simulated_surveys_run_from_end_to_end(tmp_path: Path) -> None:
         table = pd.read_csv(out / "catalog.csv")
         table["object_id"] = f"{name}-" + table["object_id"].astype(str)
         table.to_csv(out / "renamed.csv", index=False)
-        text += CATALOG.format(name=name, table=out / "renamed.csv", images=out / "images", bands=json.dumps(list(bands)))
+        text += CATALOG.format(
+            name=name, table=out / "renamed.csv", images=out / "images", bands=json.dumps(list(bands))
+        )
     recipe, run = tmp_path / "recipe.toml", tmp_path / "run"
     recipe.write_text(f"seed = 0\n{text}{REST}")
     assert main(["run", str(recipe), "--out", str(run), "--device", "cpu", "--quiet"]) == 0
