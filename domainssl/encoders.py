@@ -13,7 +13,7 @@ from typing import Any, Literal, final
 import numpy as np
 import timm
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from safetensors.torch import save_file
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
@@ -225,12 +225,18 @@ def _measured_input(
         return InputSpec(bands, size, "none", (1.0,) * count, _floats(photo_mean), _floats(photo_std), preparation)
     scale = torch.from_numpy(sky_sigma.astype(np.float32)).view(1, -1, 1, 1)
     stretched = sample / scale if stretch == "linear" else torch.asinh(sample / scale)
-    by_band = [plane[plane.flatten(1).any(dim=1)].double().flatten().numpy() for plane in stretched.transpose(0, 1)]
+    by_band = [_of_those_that_have_it(plane) for plane in stretched.transpose(0, 1)]
     low, high = np.array([np.quantile(values, [0.01, 0.998]) for values in by_band]).T  # sky to bright cores
     # Photographs run from 0 to 1 before ImageNet's mean and std: lay each band's low..high on that range.
     extent = np.maximum(high - low, 1e-3)
     mean, std = low + extent * photo_mean, extent * photo_std
     return InputSpec(bands, size, stretch, _floats(sky_sigma), _floats(mean), _floats(std), preparation)
+
+
+def _of_those_that_have_it(plane: Float[Tensor, "b h w"]) -> Float64[np.ndarray, " n"]:
+    """The values of a band in the images that are not 0 throughout, as those are that lack it; all, if all are."""
+    there = plane.flatten(1).any(dim=1)
+    return np.asarray((plane[there] if there.any() else plane).flatten().numpy(), np.float64)
 
 
 def _floats(values: Float[np.ndarray, " c"]) -> tuple[float, ...]:

@@ -265,7 +265,7 @@ def test_other_bands_or_another_preparation_are_refused():
     spec.check(("g", "r"), "a" * 64)
     with pytest.raises(ValueError, match="takes bands g, r, the images have r, g; name the same bands"):
         spec.check(("r", "g"), "a" * 64)
-    with pytest.raises(ValueError, match="trained on preparation aaaaaaaaaaaa, the images have bbbbbbbbbbbb; prepare"):
+    with pytest.raises(ValueError, match=r"trained on preparation 'a+', the images have 'b+'; prepare"):
         spec.check(("g", "r"), "b" * 64)
     replace(spec, preparation=None).check(("g", "r"), "b" * 64)
 
@@ -315,7 +315,7 @@ def test_a_file_as_a_start_must_fit_the_recipe(tmp_path):
         assert torch.equal(again.state_dict()[key], value)
     with pytest.raises(ValueError, match="takes bands g, r, the images have r, i"):
         encoder_for(("r", "i"), str(path))
-    with pytest.raises(ValueError, match="trained on preparation pppppppppppp"):
+    with pytest.raises(ValueError, match="trained on preparation 'pppp"):
         encoder_for(("g", "r"), str(path), preparation="q" * 64)
     with pytest.raises(ValueError, match=r"encoder.size is 64, e.safetensors has 32; set encoder.size so"):
         encoder_for(("g", "r"), str(path), size=64)

@@ -202,7 +202,7 @@ def test_what_cannot_be_learnt_is_refused(store, encoder):
             start=(np.zeros((2, 256)), np.zeros(2)),
         )
     other = TimmEncoder(encoder.name, encoder.network, replace(encoder.input, preparation="q" * 64))
-    with pytest.raises(ValueError, match="trained on preparation qqqqqqqqqqqq"):
+    with pytest.raises(ValueError, match="trained on preparation 'qqqq"):
         tune(other, store)
 
 
