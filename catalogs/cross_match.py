@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from catalogs.columns import missing_column, texts
 from catalogs.errors import CatalogError
 from catalogs.sky_groups import chord, unit_vectors
-from catalogs.tables import missing_column, texts
 
 # Positions searched at once.
 _BATCH = 1_000_000

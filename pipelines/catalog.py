@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from catalogs.canonical import CatalogSource
+from catalogs.columns import Columns, missing_column, texts
 from catalogs.cross_match import cross_match
 from catalogs.galaxies.extinction import ebv_at
 from catalogs.sky_groups import sky_groups
 from catalogs.supervisor import supervised
-from catalogs.tables import CatalogSource, Columns, combine, missing_column, read_catalog, texts
+from catalogs.tables import combine, read_catalog
 from pipelines.domains import DOMAINS
 from pipelines.reading_jobs import Identities, ask
 from pipelines.recipe import CatalogEntry, MatchEntry, Recipe

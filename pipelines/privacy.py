@@ -16,10 +16,10 @@ from typing import Any, final
 
 import pandas as pd
 
+from catalogs.columns import texts
 from catalogs.errors import CatalogError
 from catalogs.pseudonyms import Pseudonyms, load_secret, private_folder, write_private
 from catalogs.supervisor import WorkerError
-from catalogs.tables import texts
 from pipelines.domains.domain import Kept
 from pipelines.recipe import RecipeError
 from pipelines.run_folder import RunFolder, RunFolderError

@@ -14,13 +14,15 @@ from typing import Literal, TypeVar, final
 import numpy as np
 import pandas as pd
 
+from catalogs.canonical import CatalogSource
+from catalogs.columns import Columns
 from catalogs.quarantine import write_quarantine
 from catalogs.samples.survey import LARGEST, survey, truth
 from catalogs.samples.survey_files import fits_bytes, fits_name, write_fits
 from catalogs.samples.survey_parents import SurveyOptions, load_parents, parents_bytes
 from catalogs.splits import assign_halves
 from catalogs.supervisor import Started, supervised
-from catalogs.tables import CatalogSource, Columns, read_catalog
+from catalogs.tables import read_catalog
 from domainssl.shards import Layout, shard_is_done, write_layout, write_shard
 from pipelines.atomic import atomic_write, write_json, write_text
 from pipelines.estimate import FLOAT16

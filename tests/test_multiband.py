@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from catalogs.canonical import CatalogSource
+from catalogs.columns import Columns
 from catalogs.galaxies.reader import read_galaxies
 from catalogs.reading import Cutout, Refusal, Request
-from catalogs.tables import CatalogSource, Columns, read_catalog
+from catalogs.tables import read_catalog
 
 GRZ, GRIZY = ("g", "r", "z"), tuple("grizy")
 # file: bands, an object an HDU, objects that are read, shape of the first, unit, arcsec a pixel (0: not said).

@@ -13,8 +13,10 @@ import pytest
 from astropy import units as u
 from astropy.table import MaskedColumn, Table
 
+from catalogs.canonical import CatalogSource
+from catalogs.columns import Columns
 from catalogs.scanning import without_suffix
-from catalogs.tables import CatalogSource, Columns, combine, read_catalog
+from catalogs.tables import combine, read_catalog
 
 # Neither is a float64: rounding would change the last digits.
 BIG, BIGGER = 1237648720693755918, 9223372036854775807

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from catalogs.canonical import CatalogSource
+from catalogs.columns import Columns
 from catalogs.errors import CatalogError
-from catalogs.tables import CatalogSource, Columns, read_catalog
+from catalogs.tables import read_catalog
 from pipelines.recipe import LabelEntry, RecipeError, parse_recipe
 from pipelines.targets import targets
 

@@ -11,12 +11,12 @@ from urllib.parse import urlencode
 import numpy as np
 import pandas as pd
 
+from catalogs.columns import texts, usual_column
 from catalogs.errors import CatalogError
 from catalogs.fetch.download import BusyError, Client, FetchError, NoConnectionError, forget
 from catalogs.quarantine import COLUMNS
 from catalogs.reading import Refusal, Request
 from catalogs.table_files import read_table
-from catalogs.tables import texts, usual_column
 
 VIEWER = "https://www.legacysurvey.org/viewer"
 HOMEPAGE = "https://www.legacysurvey.org/viewer"

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
+from catalogs.columns import missing_column
 from catalogs.errors import CatalogError
-from catalogs.tables import missing_column
 
 Form = Literal["raw", "debiased"]
 
