@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalogs.galaxies.arrays import axes_of, band_order, columns_arrays, items_arrays, numbered, read_arrays
+from catalogs.galaxies.arrays import columns_arrays, items_arrays, read_arrays
+from catalogs.galaxies.stacks import axes_of, band_order, numbered
 from catalogs.reading import Cutout, Refusal
 
 GRZ = ("g", "r", "z")

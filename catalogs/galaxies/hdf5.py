@@ -13,18 +13,16 @@ import pandas as pd
 from jaxtyping import Shaped
 
 from catalogs.checks import refuse_size
-from catalogs.galaxies.arrays import (
+from catalogs.galaxies.item_rows import ItemReader, guarded, read_items
+from catalogs.galaxies.stacks import (
     BAND_NAMES,
     IVAR_NAMES,
     VARIANCE_NAMES,
-    ItemReader,
     Known,
     axes_of,
     find_images,
-    guarded,
     item_number,
     numbered,
-    read_items,
     texts,
     to_cutout,
 )
@@ -42,7 +40,7 @@ _CHUNK_SLOTS = 100_003
 def read_hdf5(rows: pd.DataFrame, *, bands: tuple[str, ...]) -> Iterator[Cutout | Refusal]:
     """One answer a row, in order: the image `item` (a row number) of an HDF5 file, or why there is none.
 
-    The images are the dataset at the file's root named as `catalogs.galaxies.arrays.IMAGE_NAMES`, else the only one of
+    The images are the dataset at the file's root named as `catalogs.galaxies.stacks.IMAGE_NAMES`, else the only one of
     numbers with 3 or 4 axes; axes, bands and values are as in `catalogs.galaxies.arrays.read_arrays`, so that uint8
     colour is "display" and floats are "linear". Beside them, where they are of fitting shape: image_band (or bands,
     filters; a dataset or an attribute of the images; one list, or one an object) names the bands; image_ivar becomes

@@ -16,18 +16,8 @@ import pandas as pd
 from jaxtyping import Shaped
 
 from catalogs.checks import refuse_size
-from catalogs.galaxies.arrays import (
-    MAX_ITEMS,
-    ItemReader,
-    Known,
-    band_axis,
-    guarded,
-    item_number,
-    numbered,
-    read_items,
-    texts,
-    to_cutout,
-)
+from catalogs.galaxies.item_rows import ItemReader, guarded, read_items
+from catalogs.galaxies.stacks import MAX_ITEMS, Known, band_axis, item_number, numbered, texts, to_cutout
 from catalogs.pictures import read_picture_files
 from catalogs.reading import Cutout, Refusal
 
