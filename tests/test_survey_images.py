@@ -19,7 +19,8 @@ from astropy.nddata import Cutout2D
 from astropy.wcs import WCS
 
 from catalogs.galaxies import image_files
-from catalogs.galaxies.survey_images import AT_EDGE, MIXED_UNITS, UNREAD_MASK, read_survey_images
+from catalogs.galaxies.survey_bands import UNREAD_MASK
+from catalogs.galaxies.survey_images import AT_EDGE, MIXED_UNITS, read_survey_images
 from catalogs.reading import Cutout, Refusal, Request
 
 SHAPE = (90, 110)

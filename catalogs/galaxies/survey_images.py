@@ -10,61 +10,25 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from astropy.io import fits
 from jaxtyping import Float32, Float64, Shaped
 
 from catalogs.checks import MIN_SIDE, refuse_pixels, refuse_size, undecodable
-from catalogs.galaxies.calibration import flux_calibration, undo_asinh
-from catalogs.galaxies.fits_bands import Plane, choose_planes
-from catalogs.galaxies.fits_files import COMPANIONS, ImageHDU, plane_names
-from catalogs.galaxies.image_files import OpenFiles, RefusedError, image_shape
+from catalogs.galaxies.calibration import undo_asinh
+from catalogs.galaxies.image_files import OpenFiles, RefusedError
 from catalogs.galaxies.layers import (
-    LAYOUTS,
-    NoiseKind,
     apply_mask,
     as_variance,
-    bad_bits,
-    find_companions,
-    find_layers,
 )
+from catalogs.galaxies.survey_bands import SurveyBand, bands_of_file, read_plane, refused_error
 from catalogs.reading import Cutout, Refusal, Request, spread
-from catalogs.wcs import celestial, pixel_scale, resampled
+from catalogs.wcs import pixel_scale, resampled
 
 AT_EDGE = "cut at the edge of the survey image"
-UNREAD_MASK = "the mask is not applied: nothing says which of its bits are bad"
 MIXED_UNITS = "the bands' units differ"
 # The grid of pixels on which the sky of a survey image without noise layer is measured.
 _SKY_ROWS, _SKY_COLUMNS = 256, 512
 _MAD_TO_SIGMA = 1.482602218505602
 _MIN_PIXELS = 20
-_MASK_NAMES = {name for layout in LAYOUTS.values() for name in layout.mask}
-
-
-@dataclass(frozen=True, eq=False)
-class _Layer:
-    """One plane of an HDU of a file."""
-
-    path: Path
-    hdu: int
-    plane: Plane
-    header: fits.Header
-
-
-@dataclass(frozen=True, eq=False)
-class _Band:
-    """What is known of one band's survey image before any of its pixels is read; `shape` is (y, x)."""
-
-    science: _Layer
-    mask: _Layer | None
-    bits: int
-    noise: _Layer | None
-    noise_kind: NoiseKind
-    shape: tuple[int, int]
-    wcs: Any
-    scale: float
-    factor: float
-    unit: str
-    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +36,7 @@ class _Survey:
     """The bands of one set of files, and where on the first band's grid, or on each one's, the objects lie."""
 
     names: tuple[str, ...]
-    bands: tuple[_Band, ...]
+    bands: tuple[SurveyBand, ...]
     one_grid: bool
     rows: Shaped[np.ndarray, " n"]
     places: tuple[Float64[np.ndarray, "n xy"], ...]
@@ -120,7 +84,7 @@ def read_survey_images(rows: pd.DataFrame, request: Request) -> Iterator[Cutout 
                 return refused.refusal
 
         @lru_cache(maxsize=256)
-        def parent_sigma(band: _Band) -> float:
+        def parent_sigma(band: SurveyBand) -> float:
             return _parent_sigma(files, band)
 
         for row, row_paths in enumerate(paths):
@@ -141,15 +105,11 @@ def read_survey_images(rows: pd.DataFrame, request: Request) -> Iterator[Cutout 
                 yield undecodable(error, Path(row_paths[0] if row_paths else "."))
 
 
-def _refuse(reason: str, detail: str) -> RefusedError:
-    return RefusedError(Refusal(reason, detail))
-
-
 def _require_place(ra: float, dec: float, arcsec: float) -> None:
     if not (math.isfinite(ra) and abs(ra) <= 360 and abs(dec) <= 90):
-        raise _refuse("position", f"ra {ra:g}, dec {dec:g} is no position in degrees")
+        raise refused_error("position", f"ra {ra:g}, dec {dec:g} is no position in degrees")
     if not (math.isfinite(arcsec) and arcsec > 0):
-        raise _refuse("position", f"the cutout's size is {arcsec:g} arcsec")
+        raise refused_error("position", f"the cutout's size is {arcsec:g} arcsec")
 
 
 def _survey(
@@ -161,7 +121,7 @@ def _survey(
 ) -> _Survey:
     """Describes the survey image of all `rows` that share it."""
     if not paths:
-        raise _refuse("missing", "the table names no file")
+        raise refused_error("missing", "the table names no file")
     bands = request.bands
     if request.missing == "mask" and len(paths) == len(bands):
         there = [Path(path).is_file() for path in paths]
@@ -169,120 +129,24 @@ def _survey(
             paths = tuple(compress(paths, there))
             bands = tuple(compress(bands, there))
     if len(paths) not in (1, len(bands)):
-        raise _refuse("bands", f"{len(paths)} files for {len(bands)} bands ({', '.join(bands)})")
-    found: list[_Band] = []
+        raise refused_error("bands", f"{len(paths)} files for {len(bands)} bands ({', '.join(bands)})")
+    found: list[SurveyBand] = []
     for names, path in zip([bands] if len(paths) == 1 else [(band,) for band in bands], paths, strict=True):
         try:
-            found.extend(_bands_of_file(files, Path(path), names))
+            found.extend(bands_of_file(files, Path(path), names))
         except RefusedError as refused:
-            detail = refused.refusal.detail
-            raise _refuse(refused.refusal.reason, f"band {names[0]}: {detail}" if len(paths) > 1 else detail) from None
+            where = f"band {names[0]}: " if len(paths) > 1 else ""
+            raise refused_error(refused.refusal.reason, where + refused.refusal.detail) from None
     one_grid = _one_grid(found)
     if not one_grid and not request.reproject:
-        raise _refuse("grids", "the bands' images are on different grids; set reproject = true to bring them to one")
+        raise refused_error("grids", "the bands lie on different grids; set reproject = true to bring them to one")
     grids = found[:1] if one_grid else found
     return _Survey(
         bands, tuple(found), one_grid, rows, tuple(_pixel_positions(band.wcs, places[rows, :2]) for band in grids)
     )
 
 
-def _bands_of_file(files: OpenFiles, path: Path, bands: tuple[str, ...]) -> list[_Band]:
-    hdus = files.get(path).hdus
-    headers = [hdu.header for hdu in hdus]
-    images = _images(hdus)
-    if not images:
-        raise _refuse("no_image", "no HDU holds an image")
-    layers = find_layers(hdus)
-    taken = () if layers is None else (layers.mask, layers.noise)
-    science = [image for image in images if image.label.upper() not in COMPANIONS and image.index not in taken]
-    if layers is not None and (len(bands) == 1 or len(image_shape(headers[layers.science])) == 3):
-        science = [image for image in images if image.index == layers.science]
-    planes = choose_planes(science or images, bands)
-    if isinstance(planes, Refusal):
-        raise RefusedError(planes)
-    beside = find_companions(path)
-    grids: dict[int, Any] = {}
-    found = []
-    for band, plane in zip(bands, planes, strict=True):
-        assert plane is not None  # as missing bands are refused
-        header = _inherited(headers, plane.hdu)
-        if plane.hdu not in grids:
-            grids[plane.hdu] = celestial(headers[plane.hdu]) or celestial(_inherited(headers, plane.hdu))
-        wcs = grids[plane.hdu]
-        if wcs is None:
-            raise _refuse("wcs", "the header has no celestial WCS that can be used")
-        shape = _flat_shape(headers[plane.hdu], plane)
-        mask = noise = None
-        bits, unread = 0, False
-        kind: NoiseKind = "variance"
-        layers = find_layers(hdus, band)
-        if layers is not None and layers.science == plane.hdu:
-            mask = _layer(path, headers, layers.mask, plane)
-            noise = _layer(path, headers, layers.noise, plane)
-            bits, kind = layers.bad_bits, layers.noise_kind
-        if mask is None:
-            unread = any(image.label.upper() in _MASK_NAMES for image in images)
-        if beside is not None and mask is None and beside.mask is not None:
-            mask = _first_image(files, beside.mask)
-            bits = bad_bits(mask.header, beside.layout, band)
-            mask, unread = (mask, False) if bits else (None, True)
-        if beside is not None and noise is None and beside.noise is not None:
-            noise, kind = _first_image(files, beside.noise), beside.noise_kind
-        for name, layer in (("mask", mask), ("noise", noise)):
-            if layer is not None and (other := _flat_shape(layer.header, layer.plane)) != shape:
-                raise _refuse("shape", f"the image has the shape {shape}, its {name} {other}")
-        factor, unit = flux_calibration(header)
-        flags = (UNREAD_MASK,) if unread else ()
-        layer = _Layer(path, plane.hdu, plane, header)
-        found.append(_Band(layer, mask, bits, noise, kind, shape, wcs, pixel_scale(wcs), factor, unit, flags))
-    return found
-
-
-def _images(hdus: list[Any]) -> list[ImageHDU]:
-    images = []
-    for index, hdu in enumerate(hdus):
-        if isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
-            header = hdu.header
-            shape = image_shape(header)
-            if shape and min(shape) > 0:
-                label = str(header.get("EXTNAME", "")).strip()
-                images.append(ImageHDU(index, shape, int(header["BITPIX"]), label, plane_names(header, shape)))
-    return images
-
-
-def _inherited(headers: list[fits.Header], hdu: int) -> fits.Header:
-    """An extension's header with what only the first one says: exposure time, telescope, zero point."""
-    header = headers[hdu].copy()
-    if hdu:
-        header.extend(headers[0].copy(strip=True).cards, unique=True)
-    return header
-
-
-def _layer(path: Path, headers: list[fits.Header], hdu: int | None, plane: Plane) -> _Layer | None:
-    """The layer of a science plane: the same plane of a cube, or the one plane that all bands share."""
-    if hdu is None:
-        return None
-    same = replace(plane, hdu=hdu) if len(image_shape(headers[hdu])) == 3 else Plane(hdu, None, 0)
-    return _Layer(path, hdu, same, headers[hdu])
-
-
-def _first_image(files: OpenFiles, path: Path) -> _Layer:
-    try:
-        hdus = files.get(path).hdus
-    except RefusedError as refused:
-        raise _refuse(refused.refusal.reason, f"mask or noise file: {refused.refusal.detail}") from None
-    for image in _images(hdus):
-        if len(image.shape) == 2:
-            return _Layer(path, image.index, Plane(image.index, None, 0), hdus[image.index].header)
-    raise _refuse("no_image", "mask or noise file: no HDU holds an image")
-
-
-def _flat_shape(header: fits.Header, plane: Plane) -> tuple[int, int]:
-    height, width = (length for axis, length in enumerate(image_shape(header)) if axis != plane.axis)
-    return height, width
-
-
-def _one_grid(bands: list[_Band]) -> bool:
+def _one_grid(bands: list[SurveyBand]) -> bool:
     first = bands[0]
     others = [band for band in bands if band.wcs is not first.wcs]
     if not others:
@@ -371,26 +235,26 @@ def _side(arcsec: float, scale: float, bands: int) -> int:
     side = round(arcsec / scale)
     if side < MIN_SIDE:
         size = f'{arcsec:g}" are {side} pixels of {scale:.3g}"'
-        raise _refuse("too_small", f"{size}; at least {MIN_SIDE} are needed")
+        raise refused_error("too_small", f"{size}; at least {MIN_SIDE} are needed")
     if refusal := refuse_size((bands, side, side)):
         raise RefusedError(refusal)
     return side
 
 
-def _start(band: _Band, x: float, y: float, side: int) -> tuple[int, int]:
+def _start(band: SurveyBand, x: float, y: float, side: int) -> tuple[int, int]:
     """The cutout's first pixel (y, x), as astropy.nddata.overlap_slices counts it; negative where it reaches out."""
     height, width = band.shape
     if not (-0.5 <= x < width - 0.5 and -0.5 <= y < height - 0.5):
-        raise _refuse("outside", "the position lies outside of the survey image")
+        raise refused_error("outside", "the position lies outside of the survey image")
     return math.ceil(y - side / 2), math.ceil(x - side / 2)
 
 
-def _reaches_out(band: _Band, start: tuple[int, int], side: int) -> bool:
+def _reaches_out(band: SurveyBand, start: tuple[int, int], side: int) -> bool:
     return min(start) < 0 or start[0] + side > band.shape[0] or start[1] + side > band.shape[1]
 
 
 def _section(
-    files: OpenFiles, band: _Band, start: tuple[int, int], shape: tuple[int, int]
+    files: OpenFiles, band: SurveyBand, start: tuple[int, int], shape: tuple[int, int]
 ) -> tuple[Float32[np.ndarray, "y x"], Float32[np.ndarray, "y x"] | None]:
     """Calibrated pixels and variance of a rectangle that may reach out of the image; NaN where it does."""
     inside = tuple(
@@ -409,35 +273,27 @@ def _section(
 
 
 def _values(
-    files: OpenFiles, band: _Band, section: tuple[slice, ...]
+    files: OpenFiles, band: SurveyBand, section: tuple[slice, ...]
 ) -> tuple[Float32[np.ndarray, "y x"], Float32[np.ndarray, "y x"] | None]:
     """Calibrated pixels and variance of a section, NaN in both where masked or without noise."""
     with np.errstate(over="ignore", invalid="ignore"):
-        pixels = undo_asinh(_read(files, band.science, section).astype(np.float32), band.science.header)
+        pixels = undo_asinh(read_plane(files, band.science, section).astype(np.float32), band.science.header)
         if band.factor != 1:
             pixels = pixels * np.float32(band.factor)
         bad = ~np.isfinite(pixels)
         if band.mask is not None:
-            bits = _read(files, band.mask, section)
+            bits = read_plane(files, band.mask, section)
             if bits.dtype.kind == "f":  # unsigned integers are stored with an offset, BLANK is NaN
                 bits = np.where(np.isfinite(bits), bits, -1)
             bad |= np.isnan(apply_mask(pixels, bits.astype(np.int64), band.bits))
         variance = None
         if band.noise is not None:
-            noise = undo_asinh(_read(files, band.noise, section).astype(np.float64), band.noise.header)
+            noise = undo_asinh(read_plane(files, band.noise, section).astype(np.float64), band.noise.header)
             variance = (as_variance(noise, band.noise_kind) * band.factor**2).astype(np.float32)
             bad |= ~np.isfinite(variance)
             variance[bad] = np.nan
         pixels[bad] = np.nan
     return pixels, variance
-
-
-def _read(files: OpenFiles, layer: _Layer, section: tuple[slice, ...]) -> Shaped[np.ndarray, "y x"]:
-    plane = layer.plane
-    key: tuple[slice | int, ...] = section
-    if plane.axis is not None:
-        key = (plane.number, *section) if plane.axis == 0 else (*section, plane.number)
-    return files.get(layer.path).read(layer.hdu, key)
 
 
 def _assembled(
@@ -484,7 +340,7 @@ def _border_noise(variance: Float32[np.ndarray, "y x"]) -> float:
     return math.nan
 
 
-def _parent_sigma(files: OpenFiles, band: _Band) -> float:
+def _parent_sigma(files: OpenFiles, band: SurveyBand) -> float:
     """Sky sigma of a whole survey image: three rounds of clipping at 3 sigma, by the MAD, of a grid of its pixels.
 
     Exact zeros are left out, with which surveys fill what they did not observe. Most of a survey image is sky, unlike
