@@ -118,7 +118,7 @@ def write(job: ShardJob, started: Started) -> None:
         if job.options.duplicates:
             fingerprints.append(image_fingerprint(stored.pixels))
         unknown = np.full(len(job.layout.bands), np.nan, np.float32)
-        for name in {*nuisance, *stored.nuisance}:
+        for name in sorted({*nuisance, *stored.nuisance}):
             before = nuisance.setdefault(name, [unknown] * (len(ids) - 1))
             before.append(stored.nuisance.get(name, unknown))
     side, bands = job.layout.size, job.layout.bands
