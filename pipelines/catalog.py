@@ -46,9 +46,10 @@ def read_catalogs(recipe: Recipe) -> tuple[pd.DataFrame, list[str]]:
     frames, notes = [], []
     for entry in recipe.catalog:
         frame = read_catalog(source(entry, recipe.domain), recipe.label_columns)
-        for match in entry.match:
+        for number, match in enumerate(entry.match):
             frame, found = _matched(frame, entry, match, recipe)
-            notes += [f"catalog {entry.name!r}, {match.table.name}: {note}" for note in found]
+            table = f"match {number}" if DOMAINS[recipe.domain].private else match.table.name
+            notes += [f"catalog {entry.name!r}, {table}: {note}" for note in found]
         if entry.cutout is not None:
             frame["cutout_arcsec"] = _sizes(frame, entry)
         if entry.ebv_map is not None:

@@ -153,6 +153,7 @@ def _training_key(context: Context, options: PretrainOptions, start: str) -> str
     part = {
         "domain": recipe.domain,
         "sided": recipe.sided,
+        "survey": recipe.survey,
         "size": recipe.encoder.size,
         "options": decides,
         "transductive": recipe.classify.transductive,

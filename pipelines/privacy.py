@@ -82,7 +82,9 @@ def hide_sources(recipe: dict[str, Any], names: Pseudonyms) -> dict[str, Any]:
     """A recipe's fields with source ids in place of paths and patterns."""
     catalogs = []
     for entry in recipe["catalog"]:
-        hidden = {key: names.of("source", entry[key]) for key in ("table", "images") if entry[key] is not None}
+        paths = [key for key in ("table", "images", "ebv_map") if entry[key] is not None]
+        hidden: dict[str, Any] = {key: names.of("source", entry[key]) for key in paths}
+        hidden["match"] = [{**match, "table": names.of("source", match["table"])} for match in entry["match"]]
         pattern = {"file_pattern": "{id}"} if entry["file_pattern"] is not None else {}
         catalogs.append({**entry, **hidden, **pattern})
     weights = recipe["encoder"]["weights"]

@@ -127,7 +127,7 @@ DEPENDS: dict[str, Depends] = {
 # Files that a step makes, as names of RunFolder's properties: removed before it is done under another key, so that no
 # step resumes from, or reads, what belongs to another recipe.
 FILES: dict[str, tuple[str, ...]] = {
-    "prepare": ("catalog", "quarantine", "store"),
+    "prepare": ("catalog", "quarantine", "duplicates", "store"),
     "pretrain": ("pretraining", "encoder", "scratch"),
     "embed": ("embeddings", "starts"),
     "classify": ("heads", "predictions", "metrics"),
@@ -216,6 +216,8 @@ def as_run(recipe: Recipe, run: RunFolder) -> str:
 
 def _fingerprints(recipe: Recipe) -> dict[str, dict[str, str]]:
     sources = {entry.name: entry.table or entry.images for entry in recipe.catalog}
+    for entry in recipe.catalog:
+        sources |= {f"{entry.name}, match {number}": match.table for number, match in enumerate(entry.match)}
     weights = Path(recipe.encoder.weights)
     return {
         "tables": {f"table {name}": fingerprint(path) for name, path in sources.items() if path is not None},

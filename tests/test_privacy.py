@@ -88,6 +88,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows += [f"{TOKEN}gone,{TOKEN}_images/{TOKEN}_gone.dcm,{TOKEN}-0002,ill,{TOKEN},AP,40,"]
     header = f"image_id,file,patient_id,finding,{TOKEN},view,age,site"
     (root / f"{TOKEN}.csv").write_text("\n".join([header, *rows]) + "\n")
+    notes = "\n".join(f"{TOKEN}{number},{TOKEN} note" for number in range(12))
+    (root / f"{TOKEN}_more.csv").write_text(f"image_id,{TOKEN}_note\n{notes}\n")
     return root
 
 
@@ -98,6 +100,7 @@ def recipe_for(archive: Path, folder: Path, source: str, labels: str = '[labels.
 
 
 TABLE = 'table = "{root}/{token}.csv"\nimages = "{root}"'
+MATCHED = TABLE + '\nmatch = [{{ table = "{root}/{token}_more.csv", columns = ["{token}_note"], by = "id" }}]'
 SCAN = 'images = "{root}/{token}_images"'
 
 
@@ -158,11 +161,11 @@ def test_the_search_finds_what_is_packed(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("source", [TABLE, SCAN], ids=["table", "folder"])
+@pytest.mark.parametrize("source", [MATCHED, SCAN], ids=["table", "folder"])
 def test_a_whole_run_leaves_no_trace(
     archive: Path, tmp_path: Path, private: Path, capfd: pytest.CaptureFixture[str], source: str
 ) -> None:
-    labels = {} if source == TABLE else {"labels": ""}
+    labels = {} if source == MATCHED else {"labels": ""}
     recipe = recipe_for(archive, tmp_path, source, **labels)
     out = tmp_path / "out"
     common = ["--out", str(out / "run"), "--workers", "1", "--device", "cpu", "--debug"]
@@ -181,15 +184,15 @@ def test_a_whole_run_leaves_no_trace(
     assert set(quarantine["reason"]) <= {
         *("missing", "no_pixels", "not_dicom", "undecodable", "bad_header", "colour"),
     }
-    assert len(quarantine) == (2 if source == TABLE else 5)
-    assert len(catalog) == (32 if source == TABLE else 35)
+    assert len(quarantine) == (2 if source == MATCHED else 5)
+    assert len(catalog) == (32 if source == MATCHED else 35)
     names = Pseudonyms(load_secret(private))
-    issuer = "" if source == TABLE else f"{TOKEN} clinic"
+    issuer = "" if source == MATCHED else f"{TOKEN} clinic"
     for patient in range(15):
         rows = catalog[catalog["group"] == names.of("pat", issuer, f"{TOKEN}-{patient:04d}")]
         assert len(rows) >= 2
         assert set(rows["half"]) == {half(f"{TOKEN}-{patient:04d}")}  # of the raw id: the same on every machine
-    if source == TABLE:
+    if source == MATCHED:
         assert {"finding", "view", "age", "site"} < set(catalog.columns)
         assert set(catalog["view"]) == {"PA", "AP", "other"}
         assert catalog["age"].isna().sum() == 1
