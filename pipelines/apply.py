@@ -125,7 +125,14 @@ def _entry(recipe: Recipe, catalog: Path, images: Path | None) -> dict[str, Any]
     if DOMAINS[recipe.domain].private:
         entry["file_pattern"] = None  # the run does not keep it
     if catalog.is_dir():
-        return {**entry, "name": "applied", "table": None, "images": str(catalog.resolve()), "columns": {}}
+        return {
+            **entry,
+            "name": "applied",
+            "table": None,
+            "images": str(catalog.resolve()),
+            "columns": {},
+            "cutout": None,
+        }
     if catalog.is_file() and not catalog.name.lower().endswith(TABLE_SUFFIXES):
         raise RecipeError(f"CATALOG is neither a folder, nor a recipe, nor a table ({', '.join(TABLE_SUFFIXES)})")
     folder = images or catalog.parent

@@ -89,7 +89,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     header = f"image_id,file,patient_id,finding,{TOKEN},view,age,site"
     (root / f"{TOKEN}.csv").write_text("\n".join([header, *rows]) + "\n")
     notes = "\n".join(f"{TOKEN}{number},{TOKEN} note" for number in range(12))
-    (root / f"{TOKEN}_more.csv").write_text(f"image_id,{TOKEN}_note\n{notes}\n")
+    (root / f"{TOKEN}_more.csv").write_text(f"image_id,note\n{notes}\n")
     return root
 
 
@@ -100,7 +100,7 @@ def recipe_for(archive: Path, folder: Path, source: str, labels: str = '[labels.
 
 
 TABLE = 'table = "{root}/{token}.csv"\nimages = "{root}"'
-MATCHED = TABLE + '\nmatch = [{{ table = "{root}/{token}_more.csv", columns = ["{token}_note"], by = "id" }}]'
+MATCHED = TABLE + '\nmatch = [{{ table = "{root}/{token}_more.csv", columns = ["note"], by = "id" }}]'
 SCAN = 'images = "{root}/{token}_images"'
 
 
