@@ -9,7 +9,7 @@ OUT ?= runs/demo
 # One process a core; a file's tests stay together, since they share what they prepare.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow benchmark lint clean
 
 demo: $(READY)
 	$(BIN)/domainssl demo galaxies --out $(OUT)/galaxies
@@ -19,7 +19,11 @@ test: $(READY)
 	$(PYTEST) -m "not slow"
 
 test-slow: $(READY)
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow --ignore tests/benchmarks
+
+# Alone, one after the other: they compare speeds.
+benchmark: $(READY)
+	$(BIN)/python -m pytest tests/benchmarks
 
 lint: $(READY)
 	$(BIN)/ruff check .
