@@ -25,7 +25,7 @@ FULL = (
     'classify.features=["last","stages","symmetry"]',
     "classify.cross=true",
 )
-COPIED = ("catalog", "quarantine")  # beside the store, which is linked
+COPIED = ("catalog", "quarantine", "duplicates")  # beside the store, which is linked
 
 
 @final

@@ -38,4 +38,4 @@ def test_objects_are_made_faster_than_by_galsim(tmp_path, capsys):
     ratio = np.median(theirs) / np.median(ours)
     with capsys.disabled():
         print(f"\nsurvey {1 / np.median(ours):.0f} objects/s, GalSim {1 / np.median(theirs):.1f}: {ratio:.1f}x")
-    assert ratio >= 4  # with the tests' run-time type checks; about 9 without them
+    assert ratio >= 4
