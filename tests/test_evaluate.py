@@ -55,7 +55,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         frame = pd.DataFrame({"object_id": [f"object-{row}" for row in range(4)], "catalog": "survey", "half": "train"})
         frame.assign(simulated=True).to_parquet(run.catalog)
         run.quarantine.write_text("object_id,reason,detail\n")
-        return StepResult((run.store, run.catalog, run.quarantine), {}, f"content of {context.recipe.store.size}")
+        run.duplicates.write_text("by,number,object_id,group,half\n")
+        return StepResult((run.store, run.catalog, run.quarantine, run.duplicates), {}, f"content of {context.recipe.store.size}")
 
     def classify(run: RunFolder, context: Context) -> StepResult:
         value = context.recipe.pretrain.temperature
