@@ -56,7 +56,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         frame.assign(simulated=True).to_parquet(run.catalog)
         run.quarantine.write_text("object_id,reason,detail\n")
         run.duplicates.write_text("by,number,object_id,group,half\n")
-        return StepResult((run.store, run.catalog, run.quarantine, run.duplicates), {}, f"content of {context.recipe.store.size}")
+        made = (run.store, run.catalog, run.quarantine, run.duplicates)
+        return StepResult(made, {}, f"content of {context.recipe.store.size}")
 
     def classify(run: RunFolder, context: Context) -> StepResult:
         value = context.recipe.pretrain.temperature
