@@ -13,7 +13,7 @@ import pandas as pd
 from catalogs.duplicates import image_fingerprint
 from catalogs.letterbox import letterbox
 from catalogs.reading import Cutout, Radiometry, Reader, Refusal, Request, spread
-from catalogs.sky import border_sigma, variance_sigma
+from catalogs.sky import sky_sigma
 from catalogs.supervisor import Started
 from domainssl.options import StoreOptions
 from domainssl.shards import Layout, write_shard
@@ -151,11 +151,7 @@ def standardised(cutout: Cutout, layout: Layout, options: StoreOptions) -> Cutou
         cutout = replace(cutout, variance=variance)
     # A wild pixel (1e38) must not become infinite where it is summed; it is cut to what float16 holds below.
     boxed = letterbox(replace(cutout, pixels=np.clip(cutout.pixels, -WILD, WILD)), layout.size, crop, arcsec=arcsec)
-    sigma = np.full(len(layout.bands), np.nan, np.float32)
-    if boxed.variance is not None:
-        sigma = variance_sigma(boxed.variance)
-    unknown = ~np.isfinite(sigma)
-    sigma[unknown] = border_sigma(boxed.pixels[unknown])
+    sigma = sky_sigma(boxed)
     present = np.isfinite(boxed.pixels).any(axis=(1, 2))
     if not present.any():
         return Refusal("no_valid_pixels", "nothing is left in the frame")
