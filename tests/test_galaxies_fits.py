@@ -249,3 +249,10 @@ def test_the_galaxy_reader_takes_both_kinds_and_adds_what_the_catalog_knows(tmp_
     (plain, _, _) = read_galaxies(rows[["object_id", "paths"]], Request(GRZ))
     assert isinstance(plain, Cutout)
     assert plain.nuisance == {}
+
+
+def test_filters_are_told_by_their_plain_names(tmp_path: Path) -> None:
+    hdus = [fits.ImageHDU(plane) for plane in planes()]
+    for hdu, name in zip(hdus, ("HSC-Z", "HSC-G", "HSC-R"), strict=True):
+        hdu.header["FILTER"] = name
+    np.testing.assert_array_equal(pixels(write(tmp_path / "hsc.fits", *hdus)), planes()[[1, 2, 0]])

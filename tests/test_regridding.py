@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from astropy.wcs import WCS, Sip
 
-from catalogs.galaxies.regridding import Plane, common_grid, regrid, same_grid
-from catalogs.wcs import pixel_scale, resampled
+from catalogs.galaxies.regridding import Plane, regrid, same_grid
+from catalogs.wcs import resampled
 
 
 def tan(side: int, scale: float, rotation: float = 0.0, shift: float = 0.0) -> WCS:
@@ -183,39 +183,6 @@ def test_sip_and_another_frame_are_followed() -> None:
     galactic.wcs.crval = [middle.l.deg, middle.b.deg]
     found, _ = regrid([Plane(image, None, tan(60, 0.2), True)], galactic, (80, 80))
     assert np.nansum(found) == pytest.approx(image.sum(), rel=0.01)
-
-
-def test_the_common_grid_continues_the_finest_band() -> None:
-    fine, coarse = tan(80, 0.1, 12), tan(50, 0.2)
-    wcs, shape = common_grid([coarse, fine], [(50, 50), (80, 80)], (150.0002, 2.0003), 6.0)
-    assert shape == (60, 60)
-    assert pixel_scale(wcs) == pytest.approx(0.1)
-    offset = fine.all_world2pix(wcs.all_pix2world([[0, 0]], 0), 0)[0]
-    assert offset == pytest.approx(np.round(offset), abs=1e-6)
-    middle = wcs.all_world2pix([[150.0002, 2.0003]], 0)[0]
-    assert np.abs(middle - 29.5).max() <= 0.5 + 1e-6
-
-
-def test_the_common_grid_of_a_given_scale_or_of_all() -> None:
-    fine, coarse = tan(80, 0.1, 12), tan(50, 0.2)
-    wcs, shape = common_grid([coarse, fine], [(50, 50), (80, 80)], (150.0002, 2.0003), 6.0, 0.3)
-    assert shape == (20, 20)
-    assert pixel_scale(wcs) == pytest.approx(0.3)
-    assert wcs.all_world2pix([[150.0002, 2.0003]], 0)[0] == pytest.approx([9.5, 9.5])
-    wcs, shape = common_grid([coarse, fine], [(50, 50), (80, 80)])
-    assert shape == (100, 100)  # 50 x 0.2" in pixels of 0.1"
-    assert wcs.all_world2pix([[150.0, 2.0]], 0)[0] == pytest.approx([49.5, 49.5])
-
-
-@pytest.mark.parametrize(
-    ("center", "arcsec", "scale", "complaint"),
-    [((150, 2), 0, None, "arcsec is 0"), ((150, 2), 5, -1.0, "scale is -1"), ((330, -2), 5, None, "projection")],
-)
-def test_no_grid_without_a_width_or_a_place(
-    center: tuple[int, int], arcsec: int, scale: float | None, complaint: str
-) -> None:
-    with pytest.raises(ValueError, match=complaint):
-        common_grid([tan(50, 0.2)], [(50, 50)], center, arcsec, scale)
 
 
 def test_grids_are_the_same_within_a_twentieth_of_a_pixel() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from astropy.io import fits
 
 from catalogs.checks import refuse_file, refuse_size, undecodable
+from catalogs.galaxies.calibration import band_name
 from catalogs.reading import Refusal
 
 FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.fz", ".fz")
@@ -172,7 +173,8 @@ def plane_names(header: Any, shape: tuple[int, ...]) -> tuple[str, ...]:
     """Names of a cube's planes from BAND0.., BAND1.., or BANDS / FILTERS ("grz", "g,r,z"); of a 2-D image its own."""
     if len(shape) != 3:
         found = (str(header.get(key, "")).split(" ")[0].strip() for key in ("BAND", "FILTER", "EXTNAME"))
-        return tuple(name for name in found if name and name.upper() not in (*SCIENCE, "PRIMARY"))
+        own = dict.fromkeys((*found, band_name(header)))  # as written, and without what surveys add to it
+        return tuple(name for name in own if name and name.upper() not in (*SCIENCE, "PRIMARY"))
     for first in (0, 1):
         numbered = (str(header.get(f"BAND{first + n}", "")).strip() for n in range(64))
         names = tuple(takewhile(bool, numbered))

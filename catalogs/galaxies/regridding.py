@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-from catalogs.wcs import CelestialWCS, pixel_scale, resampled
+from catalogs.wcs import CelestialWCS, resampled
 
 # New pixels are means of k x k bilinear samples. Measured beside `reproject_exact` (means over exact footprints) on a
 # Gaussian of FWHM 1.6 pixels, see the tests. One sample a pixel is wrong by some per cent in flux where pixels grow
@@ -48,49 +48,6 @@ def regrid(
         return pixels, None
     unknown = np.full(shape, np.nan, np.float32)
     return pixels, np.stack([unknown if variance is None else variance for _, variance in found])
-
-
-def common_grid(
-    wcs: Sequence[CelestialWCS],
-    shapes: Sequence[tuple[int, int]],
-    center: tuple[float | int, float | int] | None = None,
-    arcsec: float | int | None = None,
-    scale: float | int | None = None,
-) -> tuple[CelestialWCS, tuple[int, int]]:
-    """A square grid about the sky position `center` (ra, dec in degrees, ICRS), `arcsec` wide; its WCS and shape.
-
-    It continues the pixels of the band with the finest scale (the first of equals), which then is cut and keeps its
-    independent noise, as surveys measure colours on the detection band's grid; it is centred to half a pixel. North is
-    up where that band's is. With `scale`, arcsec a pixel, it has that band's orientation, other pixels, and is centred
-    exactly. Without `center` it lies about the middle of that band's image; without `arcsec` it is as wide as the
-    longest side of all. `shapes` are (y, x). The side is not bounded: refuse absurd ones before making arrays.
-
-    Raises ValueError where `arcsec` or `scale` is not positive, or `center` has no pixel in that band's projection.
-    """
-    for name, value in (("arcsec", arcsec), ("scale", scale)):
-        if value is not None and not 0 < value < np.inf:
-            raise ValueError(f"{name} is {value}; it is an angle in arcsec, so a positive number")
-    scales = [pixel_scale(one) for one in wcs]
-    finest = int(np.argmin(scales))
-    if arcsec is None:
-        arcsec = max(max(shape) * own for shape, own in zip(shapes, scales, strict=True))
-    factor = 1.0 if scale is None else scales[finest] / scale
-    side = max(1, round(arcsec / (scale or scales[finest])))
-    if center is None:
-        height, width = shapes[finest]
-        middle = np.array([(height - 1) / 2, (width - 1) / 2])
-    else:
-        from astropy.coordinates import SkyCoord
-        from astropy.wcs.utils import skycoord_to_pixel
-
-        position = SkyCoord(*center, unit="deg", frame="icrs")
-        middle = np.array([float(axis) for axis in skycoord_to_pixel(position, wcs[finest])[::-1]])
-        if not np.isfinite(middle).all():
-            raise ValueError(f"center {center} lies outside the finest band's projection; check ra and dec (degrees)")
-    first = middle + 0.5 - side / factor / 2
-    if scale is None:
-        first = np.round(first)
-    return resampled(wcs[finest], (float(first[0]), float(first[1])), factor), (side, side)
 
 
 def same_grid(wcs_a: CelestialWCS, shape_a: tuple[int, int], wcs_b: CelestialWCS, shape_b: tuple[int, int]) -> bool:
