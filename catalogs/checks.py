@@ -51,11 +51,13 @@ def refuse_pixels(
     height, width = pixels.shape[1:]
     if min(height, width) < MIN_SIDE:
         return Refusal("too_small", f"{height} x {width} pixels; at least {MIN_SIDE} x {MIN_SIDE} are needed")
-    finite = np.isfinite(pixels)
-    if not finite.any():
-        return Refusal("no_valid_pixels", "every pixel is NaN or infinite")
-    low = np.where(finite, pixels, np.inf).min(axis=(1, 2))
-    high = np.where(finite, pixels, -np.inf).max(axis=(1, 2))
+    low, high = pixels.min(axis=(1, 2)), pixels.max(axis=(1, 2))
+    if not (np.isfinite(low) & np.isfinite(high)).all():
+        finite = np.isfinite(pixels)
+        if not finite.any():
+            return Refusal("no_valid_pixels", "every pixel is NaN or infinite")
+        low = np.where(finite, pixels, np.inf).min(axis=(1, 2))
+        high = np.where(finite, pixels, -np.inf).max(axis=(1, 2))
     if low.min() == high.max():
         return Refusal("constant", f"every valid pixel has the value {float(low.min()):g}")
     for band, lowest, highest in zip(bands, low, high, strict=True) if missing == "refuse" else ():

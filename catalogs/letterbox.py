@@ -95,34 +95,36 @@ def _resized(
     """Normalised convolution: resampled values over resampled weights (Knutsson & Westin 1993)."""
 
     down, across = (_weights(length, start, side, size) for length, start in zip(pixels.shape[1:], starts, strict=True))
-
-    def resample(
-        images: Float32[np.ndarray, "band y x"] | Bool[np.ndarray, "band y x"], power: int = 1
-    ) -> Float64[np.ndarray, "band size size"]:
-        return np.asarray(down**power @ images.astype(np.float64) @ (across**power).T)
-
     valid = np.isfinite(pixels)
     whole = bool(valid.all()) and pixels.shape[1:] == (side, side)
     if whole and variance is None:  # as most cutouts are
-        return np.asarray(resample(pixels), np.float32), None
-    values = resample(np.where(valid, pixels, 0))
-    weight = np.ones_like(values)
-    if not whole:
-        weight = resample(valid)
-    covered = weight >= 0.5 - 1e-9
-
-    def normalised(sums: Float64[np.ndarray, "band size size"], power: int) -> Float32[np.ndarray, "band size size"]:
-        found = np.full(sums.shape, np.nan, np.float32)
-        found[covered] = sums[covered] / weight[covered] ** power
-        return found
-
+        return _weighted(pixels, down, across).astype(np.float32), None
+    values = _weighted(np.where(valid, pixels, 0), down, across)
+    weight = np.ones_like(values) if whole else _weighted(valid, down, across)
     if variance is None:
-        return normalised(values, 1), None
+        return _normalised(values, weight, 1), None
     known = np.isfinite(variance)
-    spread = normalised(resample(np.where(valid & known, variance, 0), 2), 2)
+    spread = _normalised(_weighted(np.where(valid & known, variance, 0), down**2, across**2), weight, 2)
     if not (known | ~valid).all():
-        spread[resample(valid & ~known, 2) > 0] = np.nan
-    return normalised(values, 1), spread
+        spread[_weighted(valid & ~known, down**2, across**2) > 0] = np.nan
+    return _normalised(values, weight, 1), spread
+
+
+def _weighted(
+    images: Float32[np.ndarray, "band y x"] | Bool[np.ndarray, "band y x"],
+    down: Float64[np.ndarray, "size y"],
+    across: Float64[np.ndarray, "size x"],
+) -> Float64[np.ndarray, "band size size"]:
+    return np.asarray(down @ images.astype(np.float64) @ across.T)
+
+
+def _normalised(
+    sums: Float64[np.ndarray, "band size size"], weight: Float64[np.ndarray, "band size size"], power: int
+) -> Float32[np.ndarray, "band size size"]:
+    found = np.full(sums.shape, np.nan, np.float32)
+    covered = weight >= 0.5 - 1e-9
+    found[covered] = sums[covered] / weight[covered] ** power
+    return found
 
 
 @lru_cache(maxsize=64)

@@ -48,7 +48,9 @@ class Store:
             index = pd.read_parquet(path)
             accepted = index[index["offset"] >= 0]
             pixels = path.with_suffix(".npy")
-            self._shards.append(np.load(pixels, mmap_mode="r") if len(accepted) else np.empty(0, np.float16))
+            # A plain array over the map: numpy's memmap class takes longer to index than a small image to copy.
+            stored = np.asarray(np.load(pixels, mmap_mode="r")) if len(accepted) else np.empty(0, np.float16)
+            self._shards.append(stored)
             shard_of.append(np.full(len(accepted), number))
             offset_of.append(accepted["offset"].to_numpy())
             kept.append(accepted)
@@ -79,12 +81,24 @@ class Store:
             row = rows[place]
             stored[place] = self._shards[self._shard[row]][self._offset[row]]
         images = torch.from_numpy(stored.astype(np.float32))
-        finite = torch.isfinite(images)
-        lacking = ~finite.any(dim=3).any(dim=2)  # b c
-        valid = (finite | lacking[:, :, None, None]).all(dim=1, keepdim=True) & ~lacking.all(dim=1)[:, None, None, None]
-        images = torch.where(valid & finite, images, torch.zeros(()))
+        valid, lacking = _fill(images)
         nuisance = {name: torch.from_numpy(values[rows]) for name, values in self.nuisance.items()}
         if self.radiometry == "linear":
             # back to flux: colours are kept
-            images = images * torch.where(lacking, 0.0, nuisance["sky_sigma"])[:, :, None, None]
+            images *= torch.where(lacking, 0.0, nuisance["sky_sigma"])[:, :, None, None]
         return Batch(images, valid, nuisance, torch.from_numpy(rows.astype(np.int64)))
+
+
+def _fill(images: Float[Tensor, "b c h w"]) -> tuple[Bool[Tensor, "b 1 h w"], Bool[Tensor, "b c"]]:
+    """Put 0 where an image has no value, in place; give which pixels are valid, and which bands an object lacks."""
+    valid = torch.ones(len(images), 1, *images.shape[2:], dtype=torch.bool)
+    lacking = torch.zeros(images.shape[:2], dtype=torch.bool)
+    # Most images are whole, which their sum tells in one pass; the others are looked at closely.
+    torn = ~torch.isfinite(images.sum(dim=(1, 2, 3)))
+    if torn.any():
+        finite = torch.isfinite(images[torn])
+        absent = ~finite.any(dim=3).any(dim=2)  # b c
+        seen = (finite | absent[:, :, None, None]).all(dim=1, keepdim=True) & ~absent.all(dim=1)[:, None, None, None]
+        images[torn] = torch.where(seen & finite, images[torn], torch.zeros(()))
+        valid[torn], lacking[torn] = seen, absent
+    return valid, lacking

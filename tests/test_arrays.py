@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from catalogs.galaxies.arrays import columns_arrays, items_arrays, read_arrays
 from catalogs.galaxies.stacks import axes_of, band_order, numbered
-from catalogs.reading import Cutout, Refusal
+from catalogs.reading import Cutout, Refusal, Request
 
 GRZ = ("g", "r", "z")
 
@@ -27,7 +27,7 @@ def table(path: Path, *items: str | None) -> pd.DataFrame:
 
 
 def read(path: Path, *items: str | None, bands: tuple[str, ...] = GRZ) -> list[Cutout | Refusal]:
-    return list(read_arrays(table(path, *items), bands=bands))
+    return list(read_arrays(table(path, *items), Request(bands)))
 
 
 def cutout(path: Path, item: str | None = None, bands: tuple[str, ...] = GRZ) -> Cutout:
@@ -140,12 +140,30 @@ def test_the_order_of_named_bands_does_not_matter(order: list[str], tmp_path_fac
 
 
 def test_band_names() -> None:
-    assert band_order(["Y", "y"], ("y", "Y")) == [1, 0]
-    assert band_order(["des-g", "des-z", "des-r"], GRZ) == [0, 2, 1]
-    assert band_order(["HSC-G", "HSC-R"], ("r",)) == [1]
-    assert isinstance(band_order(["hsc-y", "nisp-y"], ("y",)), Refusal)
-    assert band_order(["hsc-y", "nisp-y"], ("nisp-y",)) == [1]
-    assert isinstance(band_order(["u", "v"], GRZ), Refusal)
+    assert band_order(["Y", "y"], Request(("y", "Y"))) == [1, 0]
+    assert band_order(["des-g", "des-z", "des-r"], Request(GRZ)) == [0, 2, 1]
+    assert band_order(["HSC-G", "HSC-R"], Request(("r",))) == [1]
+    assert isinstance(band_order(["hsc-y", "nisp-y"], Request(("y",))), Refusal)
+    assert band_order(["hsc-y", "nisp-y"], Request(("nisp-y",))) == [1]
+    assert isinstance(band_order(["u", "v"], Request(GRZ)), Refusal)
+
+
+def test_a_band_that_the_file_does_not_name_is_masked_where_it_may_be_missing(tmp_path: Path) -> None:
+    array, ivar = stack(2, 3, 10, 12), np.full((2, 3, 10, 12), 4, np.float32)
+    np.savez(tmp_path / "a.npz", images=array, ivar=ivar, bands=np.array(["des-z", "des-g", "des-i"]))
+    request = Request(GRZ, missing="mask")
+    (outcome,) = read_arrays(table(tmp_path / "a.npz", "1"), request)
+    assert isinstance(outcome, Cutout)
+    np.testing.assert_array_equal(outcome.pixels[[0, 2]], array[1, [1, 0]])
+    assert outcome.variance is not None
+    assert np.isnan(outcome.pixels[1]).all()
+    assert np.isnan(outcome.variance[1]).all()
+    assert (outcome.variance[[0, 2]] == 0.25).all()
+    assert reason(tmp_path / "a.npz", "1") == "bands"
+    assert band_order(["hsc-g", "nisp-y"], Request(("y", "g"), missing="mask")) == [1, 0]
+    assert band_order(["g", "u"], Request(("G", "r"), missing="mask")) == [0, None]
+    assert isinstance(band_order(["u", "v"], request), Refusal)
+    assert isinstance(band_order(["hsc-g", "nisp-g", "r"], Request(("g",), missing="mask")), Refusal)
 
 
 def test_variance_and_inverse_variance(tmp_path: Path) -> None:
@@ -226,7 +244,7 @@ def test_damage_is_refused(tmp_path: Path) -> None:
         assert reason(bad, "1") == wanted, name
         assert isinstance(items_arrays(bad), Refusal) or wanted == "undecodable", name
     assert reason(tmp_path / "absent.npy") == "missing"
-    (outcome,) = read_arrays(pd.DataFrame({"object_id": ["a"], "paths": [(str(path), str(path))]}), bands=GRZ)
+    (outcome,) = read_arrays(pd.DataFrame({"object_id": ["a"], "paths": [(str(path), str(path))]}), Request(GRZ))
     assert isinstance(outcome, Refusal)
     assert outcome.reason == "bands"
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalogs.galaxies.hdf5 import columns_hdf5, items_hdf5, read_hdf5
-from catalogs.reading import Cutout, Refusal
+from catalogs.reading import Cutout, Refusal, Request
 
 RGB = ("red", "green", "blue")
 GRIZ = ("g", "r", "i", "z")
@@ -25,14 +25,14 @@ def table(path: Path, *items: str | None) -> pd.DataFrame:
 
 
 def cutout(path: Path, item: str | None, bands: tuple[str, ...]) -> Cutout:
-    (outcome,) = read_hdf5(table(path, item), bands=bands)
+    (outcome,) = read_hdf5(table(path, item), Request(bands))
     assert isinstance(outcome, Cutout), outcome
     assert outcome.bands == bands
     return outcome
 
 
 def reason(path: Path, item: str | None = "0", bands: tuple[str, ...] = RGB) -> str:
-    (outcome,) = read_hdf5(table(path, item), bands=bands)
+    (outcome,) = read_hdf5(table(path, item), Request(bands))
     assert isinstance(outcome, Refusal), "read although it should be refused"
     assert path.name not in outcome.detail
     return outcome.reason
@@ -88,7 +88,7 @@ def test_galaxy10(tmp_path: Path) -> None:
     path = galaxy10(tmp_path / "Galaxy10_DECals.h5")
     assert items_hdf5(path) == list("012345678")
     with h5py.File(path) as oracle:
-        for item, outcome in enumerate(read_hdf5(table(path, *map(str, range(9))), bands=RGB)):
+        for item, outcome in enumerate(read_hdf5(table(path, *map(str, range(9))), Request(RGB))):
             assert isinstance(outcome, Cutout), outcome
             assert outcome.radiometry == "display"
             assert outcome.pixel_scale == pytest.approx(0.262)
@@ -202,7 +202,7 @@ def test_any_damaged_byte_is_read_or_refused(
     content = bytearray(galaxy10(folder / "a.h5", 2).read_bytes())
     content[position % len(content)] = byte
     (folder / "b.h5").write_bytes(content)
-    outcomes = list(read_hdf5(table(folder / "b.h5", "0", "1"), bands=RGB))
+    outcomes = list(read_hdf5(table(folder / "b.h5", "0", "1"), Request(RGB)))
     assert len(outcomes) == 2
     items_hdf5(folder / "b.h5")
     columns_hdf5(folder / "b.h5")
@@ -252,11 +252,11 @@ def test_a_file_is_opened_once_and_closed(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(h5py, "File", count)
     rows = pd.concat([table(first, "0", "5", "1"), table(second, "2", "3")])
-    outcomes = list(read_hdf5(rows, bands=RGB))
+    outcomes = list(read_hdf5(rows, Request(RGB)))
     assert all(isinstance(outcome, Cutout) for outcome in outcomes)
     assert len(opened) == 2
     assert not any(opened)  # a closed file is false
-    stopped = read_hdf5(rows, bands=RGB)
+    stopped = read_hdf5(rows, Request(RGB))
     next(stopped)
     assert opened[-1]
     stopped.close()  # type: ignore[attr-defined]

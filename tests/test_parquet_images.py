@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from catalogs.galaxies.parquet_images import columns_parquet_images, items_parquet_images, read_parquet_images
-from catalogs.reading import Cutout, Refusal
+from catalogs.reading import Cutout, Refusal, Request
 
 GRZ = ("g", "r", "z")
 COUNT, SIDE = 7, 10
@@ -26,7 +26,7 @@ def table(path: Path, *items: str | None) -> pd.DataFrame:
 
 
 def read(path: Path, *items: str | None, bands: tuple[str, ...] = GRZ) -> list[Cutout | Refusal]:
-    return list(read_parquet_images(table(path, *items), bands=bands))
+    return list(read_parquet_images(table(path, *items), Request(bands)))
 
 
 def cutout(path: Path, item: str | None, bands: tuple[str, ...] = GRZ) -> Cutout:

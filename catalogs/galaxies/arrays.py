@@ -28,14 +28,14 @@ from catalogs.galaxies.stacks import (
     texts,
     to_cutout,
 )
-from catalogs.reading import Cutout, Refusal
+from catalogs.reading import Cutout, Refusal, Request
 
 ARRAY_SUFFIXES = (".npy", ".npz")
 # What galaxies with noise never reach when compressed, and a bomb always does.
 _BOMB_RATIO = 100
 
 
-def read_arrays(rows: pd.DataFrame, *, bands: tuple[str, ...]) -> Iterator[Cutout | Refusal]:
+def read_arrays(rows: pd.DataFrame, request: Request) -> Iterator[Cutout | Refusal]:
     """One answer a row, in order: the image `item` of an npy or npz file, or why there is none.
 
     Arrays are (n, band, y, x), (n, y, x, band), (n, y, x) for one band, (band, y, x) or (y, x, band) for one object of
@@ -49,7 +49,7 @@ def read_arrays(rows: pd.DataFrame, *, bands: tuple[str, ...]) -> Iterator[Cutou
     Refusals: missing, empty, format, truncated, undecodable, too_large, no_image, shape, bands, item, and those of
     `catalogs.checks.refuse_pixels` ("missing_band" for linear values only). Never raises for a bad file.
     """
-    return read_items(rows, bands, _opened)
+    return read_items(rows, request, _opened)
 
 
 def items_arrays(path: Path, bands: tuple[str, ...] = ()) -> list[str] | Refusal:
@@ -100,12 +100,12 @@ class _Member:
 
 
 @contextmanager
-def _opened(path: Path, bands: tuple[str, ...]) -> Iterator[ItemReader | Refusal]:
+def _opened(path: Path, request: Request) -> Iterator[ItemReader | Refusal]:
     if _is_npy(path):
-        yield _npy_reader(path, bands)
+        yield _npy_reader(path, request)
     elif zipfile.is_zipfile(path) or _begins(path, b"PK"):
         with zipfile.ZipFile(path) as archive, ExitStack() as members:
-            yield _npz_reader(archive, members, bands)
+            yield _npz_reader(archive, members, request)
     else:
         yield _not_arrays(path)
 
@@ -124,11 +124,11 @@ def _not_arrays(path: Path) -> Refusal:
     return Refusal("format", f"the file is {'a pickle, which is never read' if pickled else 'neither npy nor npz'}")
 
 
-def _npy_reader(path: Path, bands: tuple[str, ...]) -> ItemReader | Refusal:
+def _npy_reader(path: Path, request: Request) -> ItemReader | Refusal:
     array = _mapped(path)
     if isinstance(array, Refusal):
         return array
-    axes = axes_of(array.shape, array.dtype, len(bands))
+    axes = axes_of(array.shape, array.dtype, len(request.bands))
     if isinstance(axes, Refusal):
         return axes
 
@@ -136,7 +136,7 @@ def _npy_reader(path: Path, bands: tuple[str, ...]) -> ItemReader | Refusal:
         index = item_number(item, axes.objects)
         if isinstance(index, Refusal):
             return index
-        return to_cutout(np.asarray(array[index] if axes.stacked else array), axes.band, (), bands, Known())
+        return to_cutout(np.asarray(array[index] if axes.stacked else array), axes.band, (), request, Known())
 
     return read
 
@@ -235,12 +235,12 @@ def _companion(found: Mapping[str, _Member], wanted: tuple[str, ...]) -> _Member
     return next((by_name[name] for name in wanted if name in by_name), None)
 
 
-def _npz_reader(archive: zipfile.ZipFile, members: ExitStack, bands: tuple[str, ...]) -> ItemReader | Refusal:
+def _npz_reader(archive: zipfile.ZipFile, members: ExitStack, request: Request) -> ItemReader | Refusal:
     opened = _images(archive)
     if isinstance(opened, Refusal):
         return opened
     found, images, names = opened
-    axes = axes_of(images.shape, images.dtype, len(names) or len(bands))
+    axes = axes_of(images.shape, images.dtype, len(names) or len(request.bands))
     if isinstance(axes, Refusal):
         return axes
     used = {"images": images}
@@ -261,7 +261,7 @@ def _npz_reader(archive: zipfile.ZipFile, members: ExitStack, bands: tuple[str, 
         index = number if axes.stacked else None
         values = {key: _values(files[key], member, index) for key, member in used.items()}
         known = Known(variance=values.get("variance"), ivar=values.get("ivar"), flags=flags)
-        return to_cutout(values["images"], axes.band, names, bands, known)
+        return to_cutout(values["images"], axes.band, names, request, known)
 
     return read
 

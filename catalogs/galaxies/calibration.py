@@ -7,9 +7,9 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from astropy.io import fits
 from jaxtyping import Float
 
+from catalogs.galaxies.plain_fits import Header
 from catalogs.wcs import header_scale
 
 # The AB system: magnitude 0 is 3631 Jy (Oke & Gunn 1983, ApJ 266, 713), so 1 nJy is magnitude 31.4.
@@ -35,7 +35,7 @@ _PREFIXES = {"nano": 1e-9, "n": 1e-9, "micro": 1e-6, "u": 1e-6, "": 1.0}
 Kind = Literal["flux", "maggies", "surface brightness", "counts", "rate", ""]
 
 
-def flux_calibration(header: fits.Header) -> tuple[float, str]:
+def flux_calibration(header: Header) -> tuple[float, str]:
     """The factor from an image's values to nJy per pixel with the unit "nJy", or (1.0, BUNIT or "") where unproven.
 
     Looked at in this order; the first that applies decides:
@@ -72,7 +72,7 @@ def flux_calibration(header: fits.Header) -> tuple[float, str]:
     return (1.0, unit) if factor is None or not 0 < factor < math.inf else (factor, "nJy")
 
 
-def undo_asinh(values: Float[np.ndarray, "..."], header: fits.Header) -> Float[np.ndarray, "..."]:
+def undo_asinh(values: Float[np.ndarray, "..."], header: Header) -> Float[np.ndarray, "..."]:
     """Linear values of a Pan-STARRS stack; the values themselves where BSOFTEN and BOFFSET are not in the header.
 
     Stacks are stored as a * asinh((L - BOFFSET) / (2 BSOFTEN)) with a = 2.5 log10(e), besides BSCALE and BZERO, which
@@ -87,7 +87,7 @@ def undo_asinh(values: Float[np.ndarray, "..."], header: fits.Header) -> Float[n
         return np.asarray(linear.astype(values.dtype))
 
 
-def band_name(header: fits.Header) -> str:
+def band_name(header: Header) -> str:
     """The plain band ("g", "Y", "VIS", "F814W") of FILTER, BAND, FILTER1..4 or FPA.FILTERID; "" where none is given.
 
     Taken off: the camera and survey ("HSC-G", "LSST_r", "NIR_Y", "SDSS g"), serial numbers and wavelengths ("r_57",
@@ -101,7 +101,7 @@ def band_name(header: fits.Header) -> str:
     return ""
 
 
-def _number(header: fits.Header, key: str) -> float | None:
+def _number(header: Header, key: str) -> float | None:
     """The card's finite number, also where it is written as text; None for anything else."""
     value = header.get(key)
     if value is None or isinstance(value, bool):
@@ -140,19 +140,19 @@ def _unit(text: str) -> tuple[Kind, float]:
     return "", 1.0
 
 
-def _pixel_area(header: fits.Header) -> float | None:
+def _pixel_area(header: Header) -> float | None:
     """The area of a pixel of the WCS in sr; None where that is unknown."""
     scale = header_scale(header)
     return math.radians(scale / 3600) ** 2 if scale > 0 else None
 
 
-def _is_vega(header: fits.Header, key: str) -> bool:
+def _is_vega(header: Header, key: str) -> bool:
     systems = " ".join(str(header.get(name, "")) for name in ("MAGSYS", "PHOTSYS", "MAG_SYS"))
     telescope = str(header.get("TELESCOP") or "").strip().upper()
     return telescope in _VEGA or "vega" in f"{systems} {header.comments[key] if key in header else ''}".lower()
 
 
-def _from_zero_point(header: fits.Header, kind: Kind) -> float | None:
+def _from_zero_point(header: Header, kind: Kind) -> float | None:
     at_zero = _number(header, "FLUXMAG0")
     if at_zero is not None and at_zero > 0 and _plausible(2.5 * math.log10(at_zero)):
         return _AB_NJY / at_zero
@@ -175,7 +175,7 @@ def _plausible(zero_point: float) -> bool:
     return _ZERO_POINTS[0] <= zero_point <= _ZERO_POINTS[1]
 
 
-def _seconds(header: fits.Header, kind: Kind) -> float | None:
+def _seconds(header: Header, kind: Kind) -> float | None:
     """What divides values into counts per second: 1 for rates, EXPTIME for counts, None where neither is said."""
     if kind == "rate":
         return 1.0
@@ -183,7 +183,7 @@ def _seconds(header: fits.Header, kind: Kind) -> float | None:
     return seconds if kind == "counts" and seconds is not None and seconds > 0 else None
 
 
-def _from_pan_starrs(header: fits.Header) -> float | None:
+def _from_pan_starrs(header: Header) -> float | None:
     """Stacks and warps: STScI, "PS1 Stack images", photometric calibration."""
     zero_point, seconds = _number(header, "FPA.ZP"), _number(header, "EXPTIME")
     if zero_point is None or seconds is None or seconds <= 0 or not _plausible(zero_point):
@@ -191,7 +191,7 @@ def _from_pan_starrs(header: fits.Header) -> float | None:
     return _AB_NJY * 10 ** (-0.4 * zero_point) / seconds
 
 
-def _from_photflam(header: fits.Header, kind: Kind) -> float | None:
+def _from_photflam(header: Header, kind: Kind) -> float | None:
     """STScI's ACS Data Handbook 5.1: PHOTFLAM in erg/s/cm2/A per electron/s, PHOTPLAM the pivot wavelength in A."""
     flux, pivot, seconds = _number(header, "PHOTFLAM"), _number(header, "PHOTPLAM"), _seconds(header, kind)
     if flux is None or pivot is None or seconds is None:
@@ -200,7 +200,7 @@ def _from_photflam(header: fits.Header, kind: Kind) -> float | None:
     return flux * pivot**2 / 2.99792458e18 * 1e32 / seconds
 
 
-def _is_legacy_cutout(header: fits.Header) -> bool:
+def _is_legacy_cutout(header: Header) -> bool:
     survey = str(header.get("SURVEY") or "").strip()
     image = str(header.get("IMAGETYP") or "").strip().lower() in ("image", "model", "resid")
     return survey in ("DECaLS", "MzLS", "MzLS+BASS", "LegacySurvey") and image and "BANDS" in header

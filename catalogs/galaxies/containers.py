@@ -18,14 +18,14 @@ from catalogs.galaxies.parquet_images import (
     items_parquet_images,
     read_parquet_images,
 )
-from catalogs.reading import Cutout, Refusal, Request
+from catalogs.reading import Cutout, Reader, Refusal, Request
 
 
 @dataclass(frozen=True)
 class Container:
     """A kind of file: how its rows are read, its items listed, and its values of one an object found, by name."""
 
-    read: Callable[..., Iterator[Cutout | Refusal]]
+    read: Reader
     items: Callable[[Path, tuple[str, ...]], list[str] | Refusal]
     columns: Callable[[Path, tuple[str, ...]], Mapping[str, Shaped[np.ndarray, " n"]] | Refusal]
 
@@ -65,10 +65,7 @@ def metadata(path: Path, bands: tuple[str, ...] = ()) -> pd.DataFrame | Refusal:
 
 
 def read_containers(rows: pd.DataFrame, request: Request) -> Iterator[Cutout | Refusal]:
-    """One answer a row, in order, by the reader of each file's suffix; see the readers. Never raises for a bad file.
-
-    A band that the file does not name is refused, whether it may be missing or not.
-    """
+    """One answer a row, in order, by the reader of each file's suffix; see the readers. Never raises for a bad file."""
     kinds = [_kind(paths) for paths in rows["paths"]]
     start = 0
     for kind, run in groupby(kinds):
@@ -76,7 +73,7 @@ def read_containers(rows: pd.DataFrame, request: Request) -> Iterator[Cutout | R
         if isinstance(kind, Refusal):
             yield from [kind] * (end - start)
         else:
-            yield from kind.read(rows.iloc[start:end], bands=request.bands)
+            yield from kind.read(rows.iloc[start:end], request)
         start = end
 
 

@@ -127,7 +127,9 @@ def _read_hdu(hdus: Any, number: int, *, alone: bool, request: Request) -> _Band
     if factor != 1:
         values = values * np.float32(factor)
         variance = None if variance is None else variance * np.float32(factor**2)
-    values[~np.isfinite(values)] = np.nan
+    finite = np.isfinite(values)
+    if not finite.all():
+        values[~finite] = np.nan
     if request.wcs or not alone:  # several HDUs have to be compared
         wcs = celestial(header)
         return _Band(values, variance, unit, pixel_scale(wcs), wcs)
@@ -143,7 +145,8 @@ def _plane(whole: _Band, plane: fits_bands.Plane) -> _Band:
     if plane.axis is None:
         return whole
     variance = None if whole.variance is None else np.take(whole.variance, plane.number, axis=plane.axis)
-    return replace(whole, pixels=np.take(whole.pixels, plane.number, axis=plane.axis), variance=variance)
+    pixels = np.take(whole.pixels, plane.number, axis=plane.axis)
+    return _Band(pixels, variance, whole.unit, whole.scale, whole.wcs)
 
 
 def _cutout(bands: list[_Band | None], request: Request) -> Cutout | Refusal:

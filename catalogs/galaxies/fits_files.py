@@ -5,7 +5,8 @@ The format: FITS Standard 4.0 (Pence et al. 2010, A&A 524, A42, and its revision
 
 import gzip
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -16,6 +17,7 @@ from astropy.io import fits
 
 from catalogs.checks import refuse_file, refuse_size, undecodable
 from catalogs.galaxies.calibration import band_name
+from catalogs.galaxies.plain_fits import PlainHDU, plain_hdus
 from catalogs.reading import Refusal
 
 FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.fz", ".fz")
@@ -45,7 +47,7 @@ class ImageHDU:
 
 
 def image_hdus(path: Path) -> list[ImageHDU] | Refusal:
-    """The images that a file's headers declare, companions such as masks and weights left out; touches no data."""
+    """The images that a file's headers declare, companions such as masks and weights left out; decodes no data."""
     refusal = refuse_bytes(path)
     if refusal:
         return refusal
@@ -78,10 +80,16 @@ def band_names(images: Sequence[ImageHDU]) -> tuple[str, ...]:
     return names if len(names) == count and len(set(names)) == count else ()
 
 
-def open_fits(path: Path) -> Any:
-    """An open file of which nothing is read yet; to be closed by the caller."""
+@contextmanager
+def open_fits(path: Path) -> Iterator[Any]:
+    """The HDUs of a file: plain ones (`catalogs.galaxies.plain_fits`), else an astropy.io.fits.HDUList."""
+    plain = plain_hdus(path)
+    if plain is not None:
+        yield plain
+        return
     # uint=False: with unsigned integers astropy skips BLANK. No memory map: the file handle is closed for certain.
-    return fits.open(path, memmap=False, uint=False, lazy_load_hdus=True)
+    with fits.open(path, memmap=False, uint=False, lazy_load_hdus=True) as hdus:
+        yield hdus
 
 
 def refuse_bytes(path: Path) -> Refusal | None:
@@ -127,8 +135,8 @@ def refuse_error(error: Exception, path: Path) -> Refusal:
 
 def refuse_truncated(hdu: Any, path: Path) -> Refusal | None:
     """Refusal "truncated" where the file is shorter than the header of an HDU promises, else None."""
-    if isinstance(hdu, fits.CompImageHDU) or not _first_bytes(path).startswith(b"SIMPLE"):
-        return None  # the size of compressed data is no header's; their end shows when they are decompressed
+    if isinstance(hdu, PlainHDU | fits.CompImageHDU) or not _first_bytes(path).startswith(b"SIMPLE"):
+        return None  # a plain HDU is whole; the end of compressed data shows when they are decompressed
     end = int(hdu.fileinfo()["datLoc"]) + int(hdu.size)  # without the padding, which some writers leave out
     size = path.stat().st_size
     if end > size:
@@ -147,7 +155,7 @@ def images_of(hdus: Any, path: Path) -> list[ImageHDU] | Refusal:
     declared = 0
     gzipped = _first_bytes(path).startswith(_GZIP)
     for index, hdu in enumerate(hdus):
-        if not isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
+        if not isinstance(hdu, PlainHDU | fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
             if isinstance(hdu, fits.BinTableHDU | fits.TableHDU | fits.GroupsHDU):
                 continue
             return Refusal("bad_header", f"HDU {index} is no standard FITS (SIMPLE or XTENSION is wrong)")

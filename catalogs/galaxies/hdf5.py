@@ -26,7 +26,7 @@ from catalogs.galaxies.stacks import (
     texts,
     to_cutout,
 )
-from catalogs.reading import Cutout, Refusal
+from catalogs.reading import Cutout, Refusal, Request
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
 
@@ -37,7 +37,7 @@ _CHUNK_CACHE = 128 * 2**20
 _CHUNK_SLOTS = 100_003
 
 
-def read_hdf5(rows: pd.DataFrame, *, bands: tuple[str, ...]) -> Iterator[Cutout | Refusal]:
+def read_hdf5(rows: pd.DataFrame, request: Request) -> Iterator[Cutout | Refusal]:
     """One answer a row, in order: the image `item` (a row number) of an HDF5 file, or why there is none.
 
     The images are the dataset at the file's root named as `catalogs.galaxies.stacks.IMAGE_NAMES`, else the only one of
@@ -52,7 +52,7 @@ def read_hdf5(rows: pd.DataFrame, *, bands: tuple[str, ...]) -> Iterator[Cutout 
     Refusals: those of `read_arrays`, and "link" for images that lie in another file. Never raises for a bad file.
     HDF5 itself can loop for ever on damaged text of variable length: read untrusted files in a supervised process.
     """
-    return read_items(rows, bands, _opened)
+    return read_items(rows, request, _opened)
 
 
 def items_hdf5(path: Path, bands: tuple[str, ...] = ()) -> list[str] | Refusal:
@@ -157,21 +157,21 @@ def _items(file: Any, bands: tuple[str, ...]) -> list[str] | Refusal:
 
 
 @contextmanager
-def _opened(path: Path, bands: tuple[str, ...]) -> Iterator[ItemReader | Refusal]:
+def _opened(path: Path, request: Request) -> Iterator[ItemReader | Refusal]:
     if refusal := _not_hdf5(path):
         yield refusal
         return
     with _file(path) as file:
-        yield _reader(file, bands)
+        yield _reader(file, request)
 
 
-def _reader(file: Any, bands: tuple[str, ...]) -> ItemReader | Refusal:
+def _reader(file: Any, request: Request) -> ItemReader | Refusal:
     opened = _images(file)
     if isinstance(opened, Refusal):
         return opened
     found, images = opened
     names = _names(found, images)
-    count = len(bands) if names is None else int(names.shape[-1])
+    count = len(request.bands) if names is None else int(names.shape[-1])
     axes = axes_of(images.shape, images.dtype, count)
     if isinstance(axes, Refusal):
         return axes
@@ -218,6 +218,6 @@ def _reader(file: Any, bands: tuple[str, ...]) -> ItemReader | Refusal:
             ebv=of(ebv),
             flags=("mask not applied",) if unknown else (),
         )
-        return to_cutout(np.asarray(images[at]), axes.band, own, bands, known)
+        return to_cutout(np.asarray(images[at]), axes.band, own, request, known)
 
     return read

@@ -10,20 +10,20 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from catalogs.checks import refuse_file, undecodable
-from catalogs.reading import Cutout, Refusal
+from catalogs.reading import Cutout, Refusal, Request
 
 Answer = TypeVar("Answer")
 ItemReader = Callable[[str | None], Cutout | Refusal]
-Opener = Callable[[Path, tuple[str, ...]], AbstractContextManager[ItemReader | Refusal]]
+Opener = Callable[[Path, Request], AbstractContextManager[ItemReader | Refusal]]
 
 
-def read_items(rows: pd.DataFrame, bands: tuple[str, ...], opener: Opener) -> Iterator[Cutout | Refusal]:
+def read_items(rows: pd.DataFrame, request: Request, opener: Opener) -> Iterator[Cutout | Refusal]:
     """One answer a row, in order; each run of rows with the same file opens it once, and closes it after."""
     items = rows["item"] if "item" in rows else [None] * len(rows)
     pairs = ((tuple(paths), _item(item)) for paths, item in zip(rows["paths"], items, strict=True))
     for paths, group in groupby(pairs, key=lambda pair: pair[0]):
         with ExitStack() as opened:
-            read: ItemReader | Refusal = _one_file(paths) or _enter(opened, opener, Path(paths[0]), bands)
+            read: ItemReader | Refusal = _one_file(paths) or _enter(opened, opener, Path(paths[0]), request)
             for _, item in group:
                 yield read if isinstance(read, Refusal) else _answer(read, item, Path(paths[0]))
             del read  # it may hold a memory map
@@ -64,9 +64,9 @@ def _one_file(paths: tuple[str, ...]) -> Refusal | None:
     return refuse_file(Path(paths[0]))
 
 
-def _enter(opened: ExitStack, opener: Opener, path: Path, bands: tuple[str, ...]) -> ItemReader | Refusal:
+def _enter(opened: ExitStack, opener: Opener, path: Path, request: Request) -> ItemReader | Refusal:
     try:
-        return opened.enter_context(opener(path, bands))
+        return opened.enter_context(opener(path, request))
     except Exception as error:  # noqa: BLE001 - one bad file must not end a run over a million
         return refuse_error(error, path)
 

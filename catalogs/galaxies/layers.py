@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
-from astropy.io import fits
 from jaxtyping import Float, Integer
 
 from catalogs.galaxies.fits_files import COMPANIONS
+from catalogs.galaxies.plain_fits import Header
 
 NoiseKind = Literal["variance", "rms", "ivar"]
 
@@ -217,7 +217,7 @@ def find_companions(path: Path) -> Companions | None:
     return None
 
 
-def plane_bits(header: fits.Header) -> dict[str, int]:
+def plane_bits(header: Header) -> dict[str, int]:
     """Each mask plane's value as a header names it: Rubin by MP_*, Pan-STARRS by MSKNAM00, Legacy Surveys by MBIT_0."""
     planes = {}
     for key in header:
@@ -230,7 +230,7 @@ def plane_bits(header: fits.Header) -> dict[str, int]:
     return planes
 
 
-def bad_bits(header: fits.Header, layout: str, band: str = "") -> int:
+def bad_bits(header: Header, layout: str, band: str = "") -> int:
     """The bits of a layout's bad planes together, numbered as the mask's header says; 0 where nothing numbers them."""
     known = plane_bits(header) or LAYOUTS[layout].planes
     bits = 0
@@ -259,11 +259,11 @@ def as_variance(noise: Float[np.ndarray, "..."], kind: NoiseKind) -> Float[np.nd
         return np.where(np.isfinite(variance) & (variance > 0), variance, np.array(np.nan, noise.dtype))
 
 
-def _name(header: fits.Header) -> str:
+def _name(header: Header) -> str:
     return str(header.get("EXTNAME", "")).strip().upper()
 
 
-def _shape(header: fits.Header) -> tuple[int, ...]:
+def _shape(header: Header) -> tuple[int, ...]:
     """In numpy's order; () for what is no image."""
     if str(header.get("XTENSION", "IMAGE")).strip() != "IMAGE":
         return ()
@@ -278,7 +278,7 @@ def _first(images: Sequence[tuple[int, str]], names: Iterable[str], companions: 
     return None
 
 
-def _fits(layout: Layout, headers: tuple[fits.Header, ...]) -> bool:
+def _fits(layout: Layout, headers: tuple[Header, ...]) -> bool:
     return all(
         any(key in header and re.match(pattern, str(header[key]).strip()) for header in headers)
         for key, pattern in layout.header.items()

@@ -19,7 +19,7 @@ from catalogs.checks import refuse_size
 from catalogs.galaxies.item_rows import ItemReader, guarded, read_items
 from catalogs.galaxies.stacks import MAX_ITEMS, Known, band_axis, item_number, numbered, texts, to_cutout
 from catalogs.pictures import read_picture_files
-from catalogs.reading import Cutout, Refusal
+from catalogs.reading import Cutout, Refusal, Request
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
 
@@ -45,7 +45,7 @@ class _Layout:
     needed: tuple[str, ...]
 
 
-def read_parquet_images(rows: pd.DataFrame, *, bands: tuple[str, ...]) -> Iterator[Cutout | Refusal]:
+def read_parquet_images(rows: pd.DataFrame, request: Request) -> Iterator[Cutout | Refusal]:
     """One answer a row, in order: the image in row `item` of a Parquet file, or why there is none.
 
     Flux: a column of structs or of lists of structs with flux and, where there are any, band, ivar, mask, psf_fwhm,
@@ -59,7 +59,7 @@ def read_parquet_images(rows: pd.DataFrame, *, bands: tuple[str, ...]) -> Iterat
 
     Refusals: those of `catalogs.galaxies.arrays.read_arrays`. Never raises for a bad file.
     """
-    return read_items(rows, bands, _opened)
+    return read_items(rows, request, _opened)
 
 
 def items_parquet_images(path: Path, bands: tuple[str, ...] = ()) -> list[str] | Refusal:
@@ -110,7 +110,7 @@ def _file(path: Path) -> Iterator[Any]:
 
 
 @contextmanager
-def _opened(path: Path, bands: tuple[str, ...]) -> Iterator[ItemReader | Refusal]:
+def _opened(path: Path, request: Request) -> Iterator[ItemReader | Refusal]:
     with _file(path) as file:
         layout = file if isinstance(file, Refusal) else _layout(file.schema_arrow)
         if isinstance(layout, Refusal):
@@ -123,7 +123,7 @@ def _opened(path: Path, bands: tuple[str, ...]) -> Iterator[ItemReader | Refusal
             row = number if isinstance(number, Refusal) else source.row(number)
             if isinstance(row, Refusal):
                 return row
-            return _picture(row, layout, bands) if layout.pictures else _flux(row, layout, bands)
+            return _picture(row, layout, request) if layout.pictures else _flux(row, layout, request)
 
         yield read
 
@@ -246,7 +246,7 @@ def _is_value(kind: Any) -> bool:
     return bool(text or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
 
 
-def _picture(row: Any, layout: _Layout, bands: tuple[str, ...]) -> Cutout | Refusal:
+def _picture(row: Any, layout: _Layout, request: Request) -> Cutout | Refusal:
     content = row.column(layout.column)[0].as_py()
     if isinstance(content, dict):
         content = content["bytes"]
@@ -255,14 +255,15 @@ def _picture(row: Any, layout: _Layout, bands: tuple[str, ...]) -> Cutout | Refu
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture"
         path.write_bytes(content)
-        cutout = read_picture_files((str(path),), bands, None)
+        cutout = read_picture_files((str(path),), request.bands, None)
     if isinstance(cutout, Refusal):
         return cutout
     scale = row.column(layout.beside["scale"])[0].as_py() if "scale" in layout.beside else None
-    return Cutout(cutout.pixels, bands, cutout.radiometry, pixel_scale=float("nan") if scale is None else float(scale))
+    pixel_scale = float("nan") if scale is None else float(scale)
+    return Cutout(cutout.pixels, request.bands, cutout.radiometry, pixel_scale=pixel_scale)
 
 
-def _flux(row: Any, layout: _Layout, bands: tuple[str, ...]) -> Cutout | Refusal:
+def _flux(row: Any, layout: _Layout, request: Request) -> Cutout | Refusal:
     held = {key: _field(row, layout, name) for key, name in layout.fields.items()}
     held |= {key: _ndarray(row.column(name)) for key, name in layout.beside.items() if key not in held}
     flux = held["flux"]
@@ -275,7 +276,7 @@ def _flux(row: Any, layout: _Layout, bands: tuple[str, ...]) -> Cutout | Refusal
         return image
     band = held.get("band")
     names = () if band is None else texts(band.reshape(-1))
-    axis = band_axis(image, len(names) or len(bands))
+    axis = band_axis(image, len(names) or len(request.bands))
     if isinstance(axis, Refusal):
         return axis
     ivar, valid = held.get("ivar"), held.get("mask")
@@ -292,7 +293,7 @@ def _flux(row: Any, layout: _Layout, bands: tuple[str, ...]) -> Cutout | Refusal
         ebv=held.get("ebv"),
         flags=() if valid is None or boolean else ("mask not applied",),
     )
-    return to_cutout(flux.reshape(image), axis, names, bands, known)
+    return to_cutout(flux.reshape(image), axis, names, request, known)
 
 
 def _shape(flux: Shaped[np.ndarray, "..."], declared: Shaped[np.ndarray, "..."] | None) -> tuple[int, ...] | Refusal:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Shaped
 
 from catalogs.checks import refuse_pixels, refuse_size
-from catalogs.reading import Cutout, Refusal
+from catalogs.reading import Cutout, Refusal, Request
 
 # The names under which containers hold their images, in the order asked; case does not matter.
 IMAGE_NAMES = ("image_array", "images", "image", "cutouts", "data", "x")
@@ -118,13 +118,20 @@ def item_number(item: str | None, objects: int) -> int | Refusal:
     return Refusal("item", f"the row names item {item[:40]!r}; the file holds {objects:,}, counted from 0")
 
 
-def band_order(names: Sequence[str], bands: tuple[str, ...]) -> list[int] | Refusal:
-    """Where each band stands among a file's names, by whole names or by their last part ("des-g" is g)."""
+def band_order(names: Sequence[str], request: Request) -> list[int | None] | Refusal:
+    """Where each band stands among a file's names, by whole names or by their last part ("des-g" is g).
+
+    None for a band that the file does not name, where it names others and bands may be missing.
+    """
+    bands = request.bands
     last = [re.split(r"[-_.:/ ]", name)[-1] for name in names]
-    for known, fold in ((names, str), (names, str.casefold), (last, str), (last, str.casefold)):
-        folded, wanted = [fold(name) for name in known], [fold(band) for band in bands]
-        if all(folded.count(band) == 1 for band in wanted):
-            return [folded.index(band) for band in wanted]
+    ways = ((names, str), (names, str.casefold), (last, str), (last, str.casefold))
+    for least in (len(bands), 1) if request.missing == "mask" else (len(bands),):
+        for known, fold in ways:
+            folded, wanted = [fold(name) for name in known], [fold(band) for band in bands]
+            counts = [folded.count(band) for band in wanted]
+            if sum(counts) >= least and max(counts) == 1:
+                return [folded.index(band) if band in folded else None for band in wanted]
     return Refusal("bands", f"the file names {', '.join(names)[:200]}; the recipe names {', '.join(bands)}")
 
 
@@ -137,14 +144,15 @@ def to_cutout(
     values: Shaped[np.ndarray, "..."],
     axis: int | None,
     names: Sequence[str],
-    bands: tuple[str, ...],
+    request: Request,
     known: Known,
 ) -> Cutout | Refusal:
-    """One object's array to a cutout of `bands`: by `names` where there are any, else by position.
+    """One object's array to a cutout of the request's bands: by `names` where there are any, else by position.
 
     `axis` is the band axis, None for a single band. 8-bit integers become value / 255, "display".
     """
-    order = band_order(names, bands) if names else list(range(len(bands)))
+    bands = request.bands
+    order = band_order(names, request) if names else list(range(len(bands)))
     if isinstance(order, Refusal):
         return order
     display = values.dtype.kind == "u" and values.dtype.itemsize == 1
@@ -164,7 +172,7 @@ def to_cutout(
         per_band = known.valid.ndim == values.ndim and axis is not None
         valid = _planes(known.valid, axis if per_band else None, order if per_band else [0]).astype(bool)
         pixels = np.where(valid, pixels, np.float32(np.nan))
-    refusal = refuse_pixels(pixels, bands)
+    refusal = refuse_pixels(pixels, bands, request.missing)
     if refusal and not (refusal.reason == "missing_band" and display):
         return refusal
     scale, psf, ebv = (_per_band(value, order) for value in (known.scale, known.psf_fwhm, known.ebv))
@@ -174,26 +182,36 @@ def to_cutout(
     if ebv is not None:
         nuisance["ebv"] = ebv
     flags = known.flags
-    if scale is None or not np.allclose(scale, scale[0], rtol=1e-3):
-        flags = flags if scale is None or np.isnan(scale).any() else (*flags, "the bands differ in pixel scale")
+    told = None if scale is None else scale[[number is not None for number in order]]
+    if told is None or not np.allclose(told, told[0], rtol=1e-3):
+        flags = flags if told is None or np.isnan(told).any() else (*flags, "the bands differ in pixel scale")
         pixel_scale = float("nan")
     else:
-        pixel_scale = float(scale[0])
+        pixel_scale = float(told[0])
     return Cutout(
         pixels, bands, "display" if display else "linear", nuisance, flags, variance=variance, pixel_scale=pixel_scale
     )
 
 
-def _planes(values: Shaped[np.ndarray, "..."], axis: int | None, order: list[int]) -> Float32[np.ndarray, "band y x"]:
+def _planes(
+    values: Shaped[np.ndarray, "..."], axis: int | None, order: Sequence[int | None]
+) -> Float32[np.ndarray, "band y x"]:
+    """The planes in this order, NaN where it says None."""
     planes = values[None] if axis is None else np.moveaxis(values, axis, 0)
+    chosen = np.full((len(order), *planes.shape[1:]), np.nan, np.float32)
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and so NaN
-        chosen = np.array(planes[order], np.float32, order="C")
+        for place, number in enumerate(order):
+            if number is not None:
+                chosen[place] = planes[number]
     chosen[~np.isfinite(chosen)] = np.nan
     return chosen
 
 
-def _per_band(values: Shaped[np.ndarray, "..."] | None, order: list[int]) -> Float32[np.ndarray, " band"] | None:
+def _per_band(
+    values: Shaped[np.ndarray, "..."] | None, order: Sequence[int | None]
+) -> Float32[np.ndarray, " band"] | None:
     if values is None:
         return None
     found = np.asarray(values, np.float32)
-    return np.full(len(order), found.item(), np.float32) if found.size == 1 else found[order]
+    each = [found.item() if found.size == 1 else np.nan if number is None else found[number] for number in order]
+    return np.array(each, np.float32)

@@ -1,12 +1,10 @@
 """Speed of the galaxies' views against torchvision's, sample by sample, in one run: ratios, since machines differ."""
 
 import math
-import statistics
-import time
-from collections.abc import Callable
 
 import pytest
 import torch
+from medians import medians
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
@@ -47,18 +45,6 @@ def sample_by_sample(images: torch.Tensor) -> torch.Tensor:
     return torch.stack(views)
 
 
-def medians(*candidates: Callable[[], object]) -> list[float]:
-    """Median seconds of each, taken in turns so that other load on the machine meets all alike."""
-    seconds: list[list[float]] = [[] for _ in candidates]
-    for run in range(RUNS + 1):
-        for times, candidate in zip(seconds, candidates, strict=True):
-            start = time.perf_counter()
-            candidate()
-            if run:  # the first is warm-up
-                times.append(time.perf_counter() - start)
-    return [statistics.median(times) for times in seconds]
-
-
 @pytest.mark.slow
 def test_views_are_no_slower_than_torchvision_sample_by_sample(capsys):
     generator = torch.Generator().manual_seed(0)
@@ -70,7 +56,9 @@ def test_views_are_no_slower_than_torchvision_sample_by_sample(capsys):
     assert apply_policy(OURS, batch, generator).images.shape == sample_by_sample(images).shape
 
     parts = [lambda op=op: apply_policy((op,), batch, generator) for op in OURS]
-    whole, peer, *each = medians(lambda: apply_policy(OURS, batch, generator), lambda: sample_by_sample(images), *parts)
+    whole, peer, *each = medians(
+        lambda: apply_policy(OURS, batch, generator), lambda: sample_by_sample(images), *parts, runs=RUNS
+    )
     lines = [f"views {COUNT / whole:.0f} images/s, torchvision one by one {COUNT / peer:.0f}: {peer / whole:.2f}x"]
     lines += [f"{type(op).__name__:12s} {1e3 * ms:.0f} ms on {STORED} px" for op, ms in zip(OURS, each, strict=True)]
     with capsys.disabled():
