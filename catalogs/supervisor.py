@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, TypeVar, final, runtime_checkable
 
+from threadpoolctl import threadpool_limits
+
 from catalogs.reading import Refusal
 
 _ROW, _DONE, _FAILED = "row", "done", "failed"
@@ -153,6 +155,7 @@ def _too_large(limits: Limits) -> Refusal:
 def _serve(pipe: Connection, work: Work, limits: Limits) -> None:
     """The life of a reading process: jobs in, rows and results out, until the pipe closes."""
     _confine(limits)
+    threadpool_limits(1)  # the other processors have reading processes of their own
 
     def started(row: int | None) -> None:
         # The timer's default action ends the process, also within C code.

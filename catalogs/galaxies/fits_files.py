@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
 
 from catalogs.checks import refuse_file, refuse_size, undecodable
 from catalogs.galaxies.calibration import band_name
@@ -87,6 +86,8 @@ def open_fits(path: Path) -> Iterator[Any]:
     if plain is not None:
         yield plain
         return
+    from astropy.io import fits
+
     # uint=False: with unsigned integers astropy skips BLANK. No memory map: the file handle is closed for certain.
     with fits.open(path, memmap=False, uint=False, lazy_load_hdus=True) as hdus:
         yield hdus
@@ -135,8 +136,12 @@ def refuse_error(error: Exception, path: Path) -> Refusal:
 
 def refuse_truncated(hdu: Any, path: Path) -> Refusal | None:
     """Refusal "truncated" where the file is shorter than the header of an HDU promises, else None."""
-    if isinstance(hdu, PlainHDU | fits.CompImageHDU) or not _first_bytes(path).startswith(b"SIMPLE"):
-        return None  # a plain HDU is whole; the end of compressed data shows when they are decompressed
+    if isinstance(hdu, PlainHDU):
+        return None
+    from astropy.io.fits import CompImageHDU
+
+    if isinstance(hdu, CompImageHDU) or not _first_bytes(path).startswith(b"SIMPLE"):
+        return None  # the size of compressed data is no header's; their end shows when they are decompressed
     end = int(hdu.fileinfo()["datLoc"]) + int(hdu.size)  # without the padding, which some writers leave out
     size = path.stat().st_size
     if end > size:
@@ -149,14 +154,25 @@ def _first_bytes(path: Path) -> bytes:
         return file.read(160)
 
 
+def is_image(hdu: Any) -> bool:
+    """Whether an HDU is of the kinds that hold an image, though it may have no axes."""
+    if isinstance(hdu, PlainHDU):
+        return True
+    from astropy.io import fits
+
+    return isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU)
+
+
 def images_of(hdus: Any, path: Path) -> list[ImageHDU] | Refusal:
     """The image HDUs; companions count only where there is nothing else."""
     images: list[ImageHDU] = []
     declared = 0
     gzipped = _first_bytes(path).startswith(_GZIP)
     for index, hdu in enumerate(hdus):
-        if not isinstance(hdu, PlainHDU | fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
-            if isinstance(hdu, fits.BinTableHDU | fits.TableHDU | fits.GroupsHDU):
+        if not is_image(hdu):
+            from astropy.io import fits
+
+            if isinstance(hdu, fits.BinTableHDU | fits.TableHDU):
                 continue
             return Refusal("bad_header", f"HDU {index} is no standard FITS (SIMPLE or XTENSION is wrong)")
         header = hdu.header

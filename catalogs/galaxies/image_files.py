@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import Any, final
 
 import numpy as np
-from astropy.io import fits
 from jaxtyping import Shaped
 
 from catalogs.checks import MAX_PIXELS
 from catalogs.galaxies.fits_files import refuse_bytes, refuse_error
+from catalogs.galaxies.plain_fits import Header
 from catalogs.reading import Refusal
 
 _GZIP = b"\x1f\x8b"
@@ -58,6 +58,8 @@ class ImageFile:
     def _open(self) -> None:
         with self.path.open("rb") as file:
             start = file.read(6)
+        from astropy.io import fits
+
         if start == b"SIMPLE":
             self._bytes = np.asarray(np.memmap(self.path, np.uint8, "r"))
             self._hdus = fits.open(self.path, memmap=True, uint=False, lazy_load_hdus=True)
@@ -80,7 +82,9 @@ class ImageFile:
         """
         hdu = self.hdus[index]
         try:
-            if not isinstance(hdu, fits.CompImageHDU):
+            from astropy.io.fits import CompImageHDU
+
+            if not isinstance(hdu, CompImageHDU):
                 if index not in self._maps:
                     self._maps[index] = self._array(index), _scaling(hdu.header)
                 array, scaling = self._maps[index]
@@ -161,7 +165,7 @@ class OpenFiles:
         self._files.clear()
 
 
-def image_shape(header: fits.Header) -> tuple[int, ...]:
+def image_shape(header: Header) -> tuple[int, ...]:
     """The shape that a header declares, in numpy's order."""
     return tuple(int(header[f"NAXIS{axis}"]) for axis in range(int(header.get("NAXIS", 0)), 0, -1))
 
@@ -179,7 +183,7 @@ def _inflated(path: Path) -> io.BytesIO:
     return content
 
 
-def _scaling(header: fits.Header) -> tuple[float, float, int | None]:
+def _scaling(header: Header) -> tuple[float, float, int | None]:
     """BSCALE, BZERO and BLANK, which is defined for integers alone."""
     blank = header.get("BLANK") if header["BITPIX"] > 0 else None
     return float(header.get("BSCALE", 1)), float(header.get("BZERO", 0)), None if blank is None else int(blank)

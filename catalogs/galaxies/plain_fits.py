@@ -1,6 +1,7 @@
 """Ordinary FITS files read by their bytes, several times as fast as any file can be; the others are left to astropy.
 
 Most of the time of a small cutout goes into making its header's cards; here a card is looked at when it is asked for.
+Reading processes that see no other files start without astropy, which takes as long as hundreds of cutouts.
 The format: FITS Standard 4.0, sections 3 (blocks), 4 (cards) and 5 (data).
 """
 
@@ -10,10 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
-from astropy.io import fits
 
 _BLOCK, _CARD = 2880, 80
 _LARGEST = 2**24  # bytes: of larger files the header is a small part
@@ -25,6 +25,23 @@ _OTHER = re.compile(r" *(?:([TF])|([+-]?\d+)|([+-]?(?:\d+\.\d*|\.?\d+)(?:[ED][+-
 _RECORD = re.compile(r"= *'[A-Za-z_][\w.]*: *[-+.\d]")
 
 
+@runtime_checkable
+class Header(Protocol):
+    """What is asked of a header, be it an astropy.io.fits.Header or a plain one."""
+
+    @property
+    def comments(self) -> Any: ...
+
+    def get(self, key: str, default: Any = None) -> Any: ...
+
+    def __getitem__(self, key: str) -> Any: ...
+
+    def __contains__(self, key: object) -> bool: ...
+
+    def __iter__(self) -> Iterator[str]: ...
+
+
+@final
 class PlainHeader(Mapping[str, Any]):
     """The cards of one HDU with the values that astropy.io.fits.Header gives; of several of one name the first.
 
@@ -55,11 +72,11 @@ class PlainHeader(Mapping[str, Any]):
         return {key: _value(card)[1] for key, card in self._cards.items()}
 
     @property
-    def cards(self) -> list[fits.Card]:
-        return [fits.Card.fromstring(card) for card in self._cards.values()]
+    def cards(self) -> list[Any]:
+        """The astropy.io.fits.Card of each."""
+        from astropy.io.fits import Card
 
-
-Header = fits.Header | PlainHeader
+        return [Card.fromstring(card) for card in self._cards.values()]
 
 
 @dataclass(frozen=True)
@@ -89,7 +106,7 @@ def plain_hdus(path: Path) -> list[PlainHDU] | None:
                 return None
             hdu, place = found
             hdus.append(hdu)
-    except (OSError, ValueError, fits.VerifyError):
+    except OSError:
         return None
     return hdus
 
@@ -107,13 +124,14 @@ def _hdu(content: bytes, place: int) -> tuple[PlainHDU, int] | None:
     if cards is None or not text.startswith("SIMPLE  =" if place == 0 else "XTENSION= 'IMAGE   '"):
         return None
     header = PlainHeader(cards)
-    shape = _shape(header)
-    if shape is None:
+    structure = _structure(cards)
+    if structure is None:
         return None
+    code, shape = structure
     first = end + _CARD + -(end + _CARD - place) % _BLOCK
     if not shape:
         return PlainHDU(header, None), first
-    kind = np.dtype(_TYPES[header["BITPIX"]])
+    kind = np.dtype(_TYPES[code])
     values = math.prod(shape)
     last = first + values * kind.itemsize
     if last > len(content):
@@ -136,17 +154,23 @@ def _cards(text: str) -> dict[str, str] | None:
     return cards
 
 
-def _shape(header: PlainHeader) -> tuple[int, ...] | None:
-    """In numpy's order, () for no axes; None where the values are not stored as they are or cards are wrong."""
-    if header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0 or "BLANK" in header or "GROUPS" in header:
+def _structure(cards: Mapping[str, str]) -> tuple[int, tuple[int, ...]] | None:
+    """BITPIX and the shape in numpy's order; None where values are not stored as they are, or cards are not plain."""
+
+    def plain(key: str, default: Any = None) -> Any:
+        if key not in cards:
+            return default
+        match = _OTHER.fullmatch(cards[key][10:])
+        return _read(match) if match else None
+
+    usual = {"SIMPLE": True, "GROUPS": False, "PCOUNT": 0, "GCOUNT": 1, "BSCALE": 1, "BZERO": 0}
+    if "BLANK" in cards or any(plain(key, value) != value for key, value in usual.items()):
         return None
-    if header.get("PCOUNT", 0) != 0 or header.get("GCOUNT", 1) != 1 or header.get("SIMPLE", True) is not True:
+    axes, code = plain("NAXIS"), plain("BITPIX")
+    if type(axes) is not int or not 0 <= axes <= 999 or code not in _TYPES:
         return None
-    axes = header.get("NAXIS")
-    if type(axes) is not int or not 0 <= axes <= 999 or header.get("BITPIX") not in _TYPES:
-        return None
-    shape = tuple(header.get(f"NAXIS{axis}") for axis in range(axes, 0, -1))
-    return shape if all(type(length) is int and length > 0 for length in shape) else None
+    shape = tuple(plain(f"NAXIS{axis}") for axis in range(axes, 0, -1))
+    return (code, shape) if all(type(length) is int and length > 0 for length in shape) else None
 
 
 def _value(card: str) -> tuple[Any, str]:
@@ -155,8 +179,14 @@ def _value(card: str) -> tuple[Any, str]:
     if match := _STRING.fullmatch(field):
         return match[1].replace("''", "'").rstrip(" "), (match[2] or "").rstrip(" ")
     if match := _OTHER.fullmatch(field):
-        logical, whole, real, comment = match.groups()
-        value = logical == "T" if logical else int(whole) if whole else float(real.replace("D", "E"))
-        return value, (comment or "").rstrip(" ")
-    other = fits.Card.fromstring(card)
-    return None if isinstance(other.value, fits.card.Undefined) else other.value, other.comment
+        return _read(match), (match[4] or "").rstrip(" ")
+    from astropy.io.fits import Card
+    from astropy.io.fits.card import Undefined
+
+    other = Card.fromstring(card)
+    return None if isinstance(other.value, Undefined) else other.value, other.comment
+
+
+def _read(match: re.Match[str]) -> bool | int | float:
+    logical, whole, real, _ = match.groups()
+    return logical == "T" if logical else int(whole) if whole else float(real.replace("D", "E"))

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
 from jaxtyping import Shaped
 
 from catalogs.galaxies.calibration import flux_calibration
 from catalogs.galaxies.fits_bands import Plane, choose_planes
-from catalogs.galaxies.fits_files import COMPANIONS, ImageHDU, plane_names
+from catalogs.galaxies.fits_files import COMPANIONS, ImageHDU, is_image, plane_names
 from catalogs.galaxies.image_files import OpenFiles, RefusedError, image_shape
 from catalogs.galaxies.layers import (
     LAYOUTS,
@@ -19,6 +18,7 @@ from catalogs.galaxies.layers import (
     find_companions,
     find_layers,
 )
+from catalogs.galaxies.plain_fits import Header
 from catalogs.reading import Refusal
 from catalogs.wcs import celestial, pixel_scale
 
@@ -33,7 +33,7 @@ class Layer:
     path: Path
     hdu: int
     plane: Plane
-    header: fits.Header
+    header: Header
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +114,7 @@ def bands_of_file(files: OpenFiles, path: Path, bands: tuple[str, ...]) -> list[
 def _images(hdus: list[Any]) -> list[ImageHDU]:
     images = []
     for index, hdu in enumerate(hdus):
-        if isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
+        if is_image(hdu):
             header = hdu.header
             shape = image_shape(header)
             if shape and min(shape) > 0:
@@ -123,15 +123,15 @@ def _images(hdus: list[Any]) -> list[ImageHDU]:
     return images
 
 
-def _inherited(headers: list[fits.Header], hdu: int) -> fits.Header:
-    """An extension's header with what only the first one says: exposure time, telescope, zero point."""
+def _inherited(headers: list[Any], hdu: int) -> Any:
+    """An extension's astropy.io.fits.Header with what only the first one says: exposure time, telescope, zero point."""
     header = headers[hdu].copy()
     if hdu:
         header.extend(headers[0].copy(strip=True).cards, unique=True)
     return header
 
 
-def _layer(path: Path, headers: list[fits.Header], hdu: int | None, plane: Plane) -> Layer | None:
+def _layer(path: Path, headers: list[Any], hdu: int | None, plane: Plane) -> Layer | None:
     """The layer of a science plane: the same plane of a cube, or the one plane that all bands share."""
     if hdu is None:
         return None
@@ -150,7 +150,7 @@ def _first_image(files: OpenFiles, path: Path) -> Layer:
     raise refused_error("no_image", "mask or noise file: no HDU holds an image")
 
 
-def _flat_shape(header: fits.Header, plane: Plane) -> tuple[int, int]:
+def _flat_shape(header: Header, plane: Plane) -> tuple[int, int]:
     height, width = (length for axis, length in enumerate(image_shape(header)) if axis != plane.axis)
     return height, width
 

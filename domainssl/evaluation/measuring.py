@@ -1,5 +1,6 @@
 """Curves: every metric of a contender at every number of labels, with the values it has in each bootstrap resample."""
 
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import final
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64
+from threadpoolctl import threadpool_limits
 
 from domainssl.evaluation.contenders import Answer, Contender
 from domainssl.evaluation.draws import Draw, drawing_order, strata
@@ -98,7 +100,9 @@ class Measuring:
         count = self.draws if draws is None else min(draws, self.draws)
         intervals = count >= MINIMUM_DRAWS
         found: dict[tuple[str, str | None], Curve] = {}
-        with ThreadPoolExecutor() as pool:  # numpy frees the interpreter in the dear steps
+        # numpy frees the interpreter in the dear steps. A thread a core and none below it: where each has BLAS threads
+        # of its own, they wait for one another, which took five times as long.
+        with ThreadPoolExecutor(os.cpu_count()) as pool, threadpool_limits(1, user_api="blas"):
             cells = [(size, draw) for size in self.sizes for draw in range(count)]
             several = pool.map if draws is None else map  # what is dear (fine-tuning) uses all processors itself
             answers = list(several(lambda cell: self._answer(contender, *cell), cells))

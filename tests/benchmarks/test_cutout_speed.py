@@ -4,8 +4,6 @@ Both read files that the system has in memory, as is so in a second epoch; from 
 work is smaller. Objects, files and pixels are the same, and every loop runs in turns with ours.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +17,9 @@ from astropy.nddata import Cutout2D
 from astropy.wcs import WCS
 from medians import medians
 from scipy.ndimage import zoom
+from stamp_jobs import Files, read_and_resize
 
-from catalogs.galaxies.reader import read_galaxies
 from catalogs.galaxies.survey_images import read_survey_images
-from catalogs.letterbox import letterbox
 from catalogs.reading import Cutout, Refusal, Request
 from catalogs.supervisor import supervised
 
@@ -69,29 +66,6 @@ def test_cutouts_of_a_mosaic_are_read_many_times_as_fast_as_one_by_one(
     assert them >= least * us
 
 
-@dataclass(frozen=True)
-class _Files:
-    """A job of `supervised`: what one reading process reads at a time."""
-
-    paths: tuple[str, ...]
-
-    def without(self, row: int, refusal: Refusal) -> "_Files":
-        raise AssertionError(f"row {row}: {refusal}")
-
-
-def read_and_resize(job: _Files, started: Callable[[int | None], None]) -> list[np.ndarray]:
-    rows = pd.DataFrame({"object_id": list(job.paths), "paths": [(path,) for path in job.paths]})
-    answers = read_galaxies(rows, Request(BANDS, wcs=False))
-    stamps = []
-    for row in range(len(rows)):
-        started(row)
-        cutout = next(answers)
-        assert isinstance(cutout, Cutout), cutout
-        stamps.append(letterbox(cutout, SIZE, None).pixels)
-    started(None)
-    return stamps
-
-
 @pytest.mark.slow
 def test_cutout_files_are_read_faster_than_one_by_one(tmp_path: Path, capsys: Any) -> None:
     cards = surveys.with_cards(surveys.tan((STORED, STORED)), **{f"BAND{n}": band for n, band in enumerate(BANDS)})
@@ -99,7 +73,7 @@ def test_cutout_files_are_read_faster_than_one_by_one(tmp_path: Path, capsys: An
         str(surveys.write(tmp_path / f"{n}.fits", fits.PrimaryHDU(surveys.sky(n, (5, STORED, STORED)), cards)))
         for n in range(FILES)
     ]
-    jobs = [_Files(tuple(paths[start : start + 50])) for start in range(0, FILES, 50)]
+    jobs = [Files(tuple(paths[start : start + 50]), BANDS, SIZE) for start in range(0, FILES, 50)]
 
     def ours() -> list[np.ndarray]:
         return [stamp for _, stamps in supervised(jobs, read_and_resize, workers=2) for stamp in stamps]
@@ -112,7 +86,7 @@ def test_cutout_files_are_read_faster_than_one_by_one(tmp_path: Path, capsys: An
         return stamps
 
     def reading_alone() -> list[np.ndarray]:
-        return read_and_resize(_Files(tuple(paths)), lambda row: None)
+        return read_and_resize(Files(tuple(paths), BANDS, SIZE), lambda row: None)
 
     assert len(ours()) == len(one_by_one()) == FILES
     us, them, alone = medians(ours, one_by_one, reading_alone, runs=RUNS)
