@@ -162,6 +162,7 @@ def test_a_band_that_the_file_does_not_name_is_masked_where_it_may_be_missing(tm
     assert reason(tmp_path / "a.npz", "1") == "bands"
     assert band_order(["hsc-g", "nisp-y"], Request(("y", "g"), missing="mask")) == [1, 0]
     assert band_order(["g", "u"], Request(("G", "r"), missing="mask")) == [0, None]
+    assert band_order(["HSC-G", "r", "Y"], request) == [0, 1, None]
     assert isinstance(band_order(["u", "v"], request), Refusal)
     assert isinstance(band_order(["hsc-g", "nisp-g", "r"], Request(("g",), missing="mask")), Refusal)
 

@@ -121,17 +121,23 @@ def item_number(item: str | None, objects: int) -> int | Refusal:
 def band_order(names: Sequence[str], request: Request) -> list[int | None] | Refusal:
     """Where each band stands among a file's names, by whole names or by their last part ("des-g" is g).
 
-    None for a band that the file does not name, where it names others and bands may be missing.
+    None for a band that the file does not name, where it names others and bands may be missing. A name that several
+    have is refused.
     """
     bands = request.bands
     last = [re.split(r"[-_.:/ ]", name)[-1] for name in names]
-    ways = ((names, str), (names, str.casefold), (last, str), (last, str.casefold))
-    for least in (len(bands), 1) if request.missing == "mask" else (len(bands),):
-        for known, fold in ways:
-            folded, wanted = [fold(name) for name in known], [fold(band) for band in bands]
-            counts = [folded.count(band) for band in wanted]
-            if sum(counts) >= least and max(counts) == 1:
-                return [folded.index(band) if band in folded else None for band in wanted]
+    partly: list[list[int | None]] = []
+    doubled = False
+    for known, fold in ((names, str), (names, str.casefold), (last, str), (last, str.casefold)):
+        folded, wanted = [fold(name) for name in known], [fold(band) for band in bands]
+        counts = [folded.count(band) for band in wanted]
+        if all(count == 1 for count in counts):
+            return [folded.index(band) for band in wanted]
+        doubled |= max(counts) > 1
+        if any(counts):
+            partly.append([folded.index(band) if band in folded else None for band in wanted])
+    if partly and not doubled and request.missing == "mask":
+        return max(partly, key=lambda order: sum(place is not None for place in order))
     return Refusal("bands", f"the file names {', '.join(names)[:200]}; the recipe names {', '.join(bands)}")
 
 
