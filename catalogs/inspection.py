@@ -206,7 +206,7 @@ def _read(file: Path, job: _Files, place: int, facts: _Facts, item: str | None =
     if isinstance(outcome, Refusal):
         return outcome
     return _Look(
-        facts,
+        facts if facts.bands else replace(facts, bands=outcome.bands, named=outcome.bands),
         outcome.pixels.shape,
         facts.dtype or str(outcome.pixels.dtype),
         outcome.radiometry,
@@ -217,10 +217,9 @@ def _read(file: Path, job: _Files, place: int, facts: _Facts, item: str | None =
 
 
 def _look_into(file: Path, job: _Files, place: int) -> _Look | Refusal:
-    """The first object of a file of many, with as many bands as it turns out to have."""
+    """The first object of a file of many, with the bands that it names or as many as it turns out to have."""
     looked: _Look | Refusal = Refusal("bands", "")
-    for count in _LIKELY:
-        bands = _numbered(count)
+    for bands in ((), *map(_numbered, _LIKELY)):
         found = items(file, bands)
         if isinstance(found, Refusal):
             return found

@@ -62,10 +62,10 @@ class Refusal:
 class Request:
     """What readers are asked for: the object's image in `bands`, in this order.
 
-    `white` is the value shown as white in pictures whose format does not say. `missing`: whether an object that lacks a
-    band is refused, or has NaN there. `reproject`: bands on different grids are brought to one, in place of a refusal.
-    `wcs`: whether the cutout's WCS is wanted, which may take longer than its pixels; without it readers may give None.
-    Raises ValueError where `white` is not positive.
+    No bands at all ask a file of many objects for those that it names. `white` is the value shown as white in pictures
+    whose format does not say. `missing`: whether an object that lacks a band is refused, or has NaN there. `reproject`:
+    bands on different grids are brought to one, in place of a refusal. `wcs`: whether the cutout's WCS is wanted, which
+    may take longer than its pixels; without it readers may give None. Raises ValueError where `white` is not positive.
     """
 
     bands: tuple[str, ...]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -91,6 +92,19 @@ def test_an_hdu_or_a_file_a_band_suggests_their_names(tmp_path: Path) -> None:
     for band in ("F606W", "F814W"):
         fits.PrimaryHDU(planes[0], header=fits.Header({"FILTER": band})).writeto(tmp_path / "b" / f"{band}.fits")
     assert inspect(tmp_path / "b").suggested_bands == ("F606W", "F814W")
+
+
+def test_files_of_many_objects_suggest_the_bands_that_they_name(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).normal(size=(4, 3, 12, 14)).astype(np.float32)
+    np.savez(tmp_path / "a.npz", images=images, filters=np.array(["LSST_r", "LSST_i", "LSST_z"]))
+    np.save(tmp_path / "b.npy", images)
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        file["images"] = images
+        file["images"].attrs["bands"] = ["LSST_r", "LSST_i", "LSST_z"]
+    found = inspect(tmp_path)
+    assert (found.readable, found.refusals) == (3, {})
+    assert found.suggested_bands == ("LSST_r", "LSST_i", "LSST_z")
+    assert found.bands == {3: 3}
 
 
 def test_several_images_of_different_shapes_are_noted(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -157,8 +157,8 @@ def to_cutout(
 
     `axis` is the band axis, None for a single band. 8-bit integers become value / 255, "display".
     """
-    bands = request.bands
-    order = band_order(names, request) if names else list(range(len(bands)))
+    bands = request.bands or tuple(names)
+    order = band_order(names, replace(request, bands=bands)) if names else list(range(len(bands)))
     if isinstance(order, Refusal):
         return order
     display = values.dtype.kind == "u" and values.dtype.itemsize == 1
