@@ -27,7 +27,7 @@ _PIXEL_DISTORTIONS = re.compile(r"(CPDIS|D2IMDIS)\d")
 
 
 def celestial(header: Any) -> CelestialWCS | None:
-    """The celestial astropy.wcs.WCS of an image's astropy.io.fits.Header, with SIP, TPV, TNX... as astropy reads them.
+    """The celestial astropy.wcs.WCS of an image's header, astropy's or plain, with SIP, TPV, TNX as astropy reads it.
 
     Its two pixel axes are those of the sky; a band axis is dropped. None where the header has none, or none that can
     be used: unknown projection or frame, singular matrix, text for a number, a reference left out or off the sphere,

@@ -163,6 +163,9 @@ def test_a_band_that_the_file_does_not_name_is_masked_where_it_may_be_missing(tm
     assert band_order(["hsc-g", "nisp-y"], Request(("y", "g"), missing="mask")) == [1, 0]
     assert band_order(["g", "u"], Request(("G", "r"), missing="mask")) == [0, None]
     assert band_order(["HSC-G", "r", "Y"], request) == [0, 1, None]
+    assert band_order(["y", "Y"], Request(("y", "Y", "r"), missing="mask")) == [0, 1, None]
+    assert band_order(["y", "z"], Request(("Y", "y"), missing="mask")) == [None, 0]  # no band stands for two
+    assert isinstance(band_order(["y", "z"], Request(("Y", "y"))), Refusal)
     assert isinstance(band_order(["u", "v"], request), Refusal)
     assert isinstance(band_order(["hsc-g", "nisp-g", "r"], Request(("g",), missing="mask")), Refusal)
 

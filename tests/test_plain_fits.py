@@ -9,7 +9,8 @@ from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalogs.galaxies.plain_fits import PlainHDU, plain_hdus
+from catalogs.galaxies.calibration import flux_calibration
+from catalogs.galaxies.plain_fits import Header, PlainHDU, plain_hdus
 
 TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
 NUMBERS = st.one_of(
@@ -87,21 +88,53 @@ def test_a_header_gives_what_a_mapping_gives(tmp_path: Path) -> None:
     assert [card.keyword for card in hdu.header.cards] == list(hdu.header)
 
 
-def test_of_two_cards_of_a_name_the_first_counts_as_in_astropy(tmp_path: Path) -> None:
-    header = fits.Header([("FILTER", "g"), ("FILTER", "r")])
-    fits.PrimaryHDU(np.ones((3, 4), np.float32), header).writeto(tmp_path / "a.fits")
-    [hdu] = same_as_astropy(tmp_path / "a.fits")
-    assert hdu.header["FILTER"] == "g"
+def with_card(path: Path, card: str) -> Path:
+    """A file whose card GAIN is replaced by these characters."""
+    content = write(path, ("GAIN", 1.5), ("MAGZERO", 25.0), ("SCALE", 2.0)).read_bytes()
+    at = content.index(b"GAIN    =")
+    path.write_bytes(content[:at] + card.encode().ljust(80) + content[at + 80 :])
+    return path
 
 
-def test_exponents_of_fortran_are_numbers(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.fits", ("CRVAL1", 1.5))
-    content = path.read_bytes()
-    at = content.index(b"CRVAL1")
-    card = b"CRVAL1  =              1.5D+02 / Fortran".ljust(80)
-    path.write_bytes(content[:at] + card + content[at + 80 :])
-    [hdu] = same_as_astropy(path)
-    assert hdu.header["CRVAL1"] == 150.0
+@pytest.mark.parametrize(
+    ("card", "key", "value"),
+    [
+        ("CRVAL1  =              1.5D+02 / Fortran", "CRVAL1", 150.0),
+        ("OBJECT  = 'it''s / not'  / a name", "OBJECT", "it's / not"),
+        ("OBJECT  = 'a'' /b  '", "OBJECT", "a'"),  # by the standard it is "a' /b"
+    ],
+)
+def test_values_of_odd_forms_are_astropys(tmp_path: Path, card: str, key: str, value: Any) -> None:
+    [hdu] = same_as_astropy(with_card(tmp_path / "a.fits", card))
+    assert hdu.header[key] == value
+
+
+@pytest.mark.parametrize("card", ["SEEING  = NaN", "OBSERVER= John Smith"])
+def test_a_card_that_cannot_be_read_is_no_harm_to_the_others(tmp_path: Path, card: str) -> None:
+    path = with_card(tmp_path / "a.fits", card)
+    found = plain_hdus(path)
+    assert found is not None
+    header = found[0].header
+    assert isinstance(header, Header)
+    assert flux_calibration(header) == flux_calibration(fits.getheader(path))
+    assert flux_calibration(header)[1] == "nJy"
+    with pytest.raises(fits.VerifyError):
+        header[card[:8].strip()]
+
+
+@pytest.mark.parametrize(
+    "card",
+    ["magzero =                 25.0", " FILTER = 'g'", "SCALE   = 3.0", "COMMENT = 'g'", "A.B     = 1", "GAIN    =1"],
+)
+def test_odd_names_and_names_given_twice_are_left_to_astropy(tmp_path: Path, card: str) -> None:
+    assert plain_hdus(with_card(tmp_path / "a.fits", card)) is None
+
+
+def test_more_axes_than_images_have_are_left_to_astropy(tmp_path: Path) -> None:
+    cards = ["SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 65", *(f"NAXIS{n:<3d}= 1" for n in range(1, 66)), "END"]
+    text = "".join(card.ljust(80) for card in cards)
+    (tmp_path / "a.fits").write_bytes(text.encode().ljust(-(-len(text) // 2880) * 2880) + bytes(2880))
+    assert plain_hdus(tmp_path / "a.fits") is None
 
 
 @pytest.mark.parametrize(

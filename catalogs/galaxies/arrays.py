@@ -47,7 +47,8 @@ def read_arrays(rows: pd.DataFrame, request: Request) -> Iterator[Cutout | Refus
     them, and flagged. An npy is memory-mapped, an npz decompressed as far as the object; nothing is unpickled.
 
     Refusals: missing, empty, format, truncated, undecodable, too_large, no_image, shape, bands, item, and those of
-    `catalogs.checks.refuse_pixels` ("missing_band" for linear values only). Never raises for a bad file.
+    `catalogs.checks.refuse_pixels` ("missing_band" for linear values only). Where bands may be missing, one that the
+    file does not name, while it names another, is NaN. Never raises for a bad file.
     """
     return read_items(rows, request, _opened)
 

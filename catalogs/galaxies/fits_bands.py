@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from catalogs.galaxies.band_names import place_bands
 from catalogs.galaxies.fits_files import SCIENCE, ImageHDU
 from catalogs.reading import Refusal
 
@@ -52,14 +53,11 @@ def _order(names: tuple[str, ...], bands: tuple[str, ...], missing: str) -> list
 
     Where only some are: a refusal, or None for each of the others.
     """
-    for fold in (str, str.casefold):  # as written first: Y and y are two bands in some surveys
-        known, wanted = [fold(name) for name in names], [fold(band) for band in bands]
-        found = [band for band in wanted if known.count(band) == 1]
-        if len(found) == len(wanted) == len(set(wanted)):
-            return [known.index(band) for band in wanted]
-    if found and missing == "mask":
-        return [known.index(band) if band in found else None for band in wanted]
-    if found:
+    places, several = place_bands(bands, names)
+    absent = places.count(None)
+    if absent == 0 or (absent < len(bands) and missing == "mask" and not several):
+        return places
+    if absent < len(bands):
         return Refusal("bands", f"the header names {', '.join(names)}; the recipe names {', '.join(bands)}")
     return None
 

@@ -9,7 +9,6 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, final, runtime_checkable
 
@@ -19,9 +18,10 @@ _BLOCK, _CARD = 2880, 80
 _LARGEST = 2**24  # bytes: of larger files the header is a small part
 _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _END = b"END".ljust(_CARD)
-_STRING = re.compile(r" *'((?:[^']|'')*)' *(?:/ *([^']*))?")
+_STRING = re.compile(r" *'((?:[^']|''(?! */))*)' *(?:/ *([^']*))?")
 _OTHER = re.compile(r" *(?:([TF])|([+-]?\d+)|([+-]?(?:\d+\.\d*|\.?\d+)(?:[ED][+-]?\d+)?)) *(?:/ *(.*))?")
 # Text such as 'AXIS.1: 2.0' makes astropy know the card by a longer name (Calabretta et al. 2004, record values).
+_KEY = re.compile(r"[A-Z0-9_-]{1,8}")
 _RECORD = re.compile(r"= *'[A-Za-z_][\w.]*: *[-+.\d]")
 
 
@@ -31,6 +31,9 @@ class Header(Protocol):
 
     @property
     def comments(self) -> Any: ...
+
+    @property
+    def cards(self) -> Any: ...
 
     def get(self, key: str, default: Any = None) -> Any: ...
 
@@ -43,7 +46,7 @@ class Header(Protocol):
 
 @final
 class PlainHeader(Mapping[str, Any]):
-    """The cards of one HDU with the values that astropy.io.fits.Header gives; of several of one name the first.
+    """The cards of one HDU with the values that astropy.io.fits.Header gives.
 
     Raises KeyError for a card that is not there, and astropy's VerifyError for a value that cannot be read.
     """
@@ -67,9 +70,9 @@ class PlainHeader(Mapping[str, Any]):
         card = self._cards.get(key)
         return default if card is None else _value(card)[0]
 
-    @cached_property
-    def comments(self) -> Mapping[str, str]:
-        return {key: _value(card)[1] for key, card in self._cards.items()}
+    @property
+    def comments(self) -> "PlainComments":
+        return PlainComments(self._cards)
 
     @property
     def cards(self) -> list[Any]:
@@ -77,6 +80,23 @@ class PlainHeader(Mapping[str, Any]):
         from astropy.io.fits import Card
 
         return [Card.fromstring(card) for card in self._cards.values()]
+
+
+@final
+class PlainComments(Mapping[str, str]):
+    """The comments of the cards, each read when it is asked for: one that cannot be read is no harm to the others."""
+
+    def __init__(self, cards: dict[str, str]) -> None:
+        self._cards = cards
+
+    def __getitem__(self, key: str) -> str:
+        return _value(self._cards[key])[1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._cards)
+
+    def __len__(self) -> int:
+        return len(self._cards)
 
 
 @dataclass(frozen=True)
@@ -91,7 +111,7 @@ def plain_hdus(path: Path) -> list[PlainHDU] | None:
     """All HDUs of a file, or None where anything about it is unusual, damage included; never raises.
 
     Usual are: no compression, image HDUs alone, values stored as they are (no BSCALE, BZERO or BLANK), cards of the
-    standard's forms (no CONTINUE, HIERARCH or record values), and as many bytes as the headers promise, no fewer.
+    standard's forms (no CONTINUE, HIERARCH or record values, no name twice), and all bytes that the headers promise.
     """
     try:
         with path.open("rb") as file:
@@ -147,10 +167,13 @@ def _cards(text: str) -> dict[str, str] | None:
     for start in range(0, len(text), _CARD):
         card = text[start : start + _CARD]
         key = card[:8].rstrip()
-        if card[8:10] == "= ":
-            cards.setdefault(key, card)
-        elif key not in ("COMMENT", "HISTORY", ""):
+        commentary = key in ("COMMENT", "HISTORY", "")
+        if (card[8:10] == "= ") == commentary:
             return None
+        if not commentary:
+            if key in cards or not _KEY.fullmatch(key):
+                return None
+            cards[key] = card
     return cards
 
 
@@ -167,7 +190,7 @@ def _structure(cards: Mapping[str, str]) -> tuple[int, tuple[int, ...]] | None:
     if "BLANK" in cards or any(plain(key, value) != value for key, value in usual.items()):
         return None
     axes, code = plain("NAXIS"), plain("BITPIX")
-    if type(axes) is not int or not 0 <= axes <= 999 or code not in _TYPES:
+    if type(axes) is not int or not 0 <= axes <= 9 or type(code) is not int or code not in _TYPES:
         return None
     shape = tuple(plain(f"NAXIS{axis}") for axis in range(axes, 0, -1))
     return (code, shape) if all(type(length) is int and length > 0 for length in shape) else None

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Shaped
 
 from catalogs.checks import refuse_pixels, refuse_size
+from catalogs.galaxies.band_names import place_bands
 from catalogs.reading import Cutout, Refusal, Request
 
 # The names under which containers hold their images, in the order asked; case does not matter.
@@ -125,19 +126,10 @@ def band_order(names: Sequence[str], request: Request) -> list[int | None] | Ref
     have is refused.
     """
     bands = request.bands
-    last = [re.split(r"[-_.:/ ]", name)[-1] for name in names]
-    partly: list[list[int | None]] = []
-    doubled = False
-    for known, fold in ((names, str), (names, str.casefold), (last, str), (last, str.casefold)):
-        folded, wanted = [fold(name) for name in known], [fold(band) for band in bands]
-        counts = [folded.count(band) for band in wanted]
-        if all(count == 1 for count in counts):
-            return [folded.index(band) for band in wanted]
-        doubled |= max(counts) > 1
-        if any(counts):
-            partly.append([folded.index(band) if band in folded else None for band in wanted])
-    if partly and not doubled and request.missing == "mask":
-        return max(partly, key=lambda order: sum(place is not None for place in order))
+    places, several = place_bands(bands, names, [re.split(r"[-_.:/ ]", name)[-1] for name in names])
+    missing = places.count(None)
+    if not several and (missing == 0 or (request.missing == "mask" and missing < len(bands))):
+        return places
     return Refusal("bands", f"the file names {', '.join(names)[:200]}; the recipe names {', '.join(bands)}")
 
 

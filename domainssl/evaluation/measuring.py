@@ -1,10 +1,11 @@
 """Curves: every metric of a contender at every number of labels, with the values it has in each bootstrap resample."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import final
+from functools import partial
+from typing import Any, TypeVar, final
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64
@@ -17,6 +18,7 @@ from domainssl.evaluation.metric import Metric
 from domainssl.evaluation.question import Question
 
 WEIGHTS_AT_ONCE = 1_000_000  # rows times resamples: 8 MB a block in float64
+R = TypeVar("R")
 MINIMUM_DRAWS = 20  # fewer draws understate what the choice of labels adds, so no interval is given
 
 
@@ -100,11 +102,10 @@ class Measuring:
         count = self.draws if draws is None else min(draws, self.draws)
         intervals = count >= MINIMUM_DRAWS
         found: dict[tuple[str, str | None], Curve] = {}
-        # numpy frees the interpreter in the dear steps. A thread a core and none below it: where each has BLAS threads
-        # of its own, they wait for one another, which took five times as long.
-        with ThreadPoolExecutor(os.cpu_count()) as pool, threadpool_limits(1, user_api="blas"):
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, 32)) as pool:  # numpy frees the interpreter in the dear steps
             cells = [(size, draw) for size in self.sizes for draw in range(count)]
-            several = pool.map if draws is None else map  # what is dear (fine-tuning) uses all processors itself
+            # What is dear (fine-tuning) uses all processors itself.
+            several = partial(_on_every_core, pool) if draws is None else map
             answers = list(several(lambda cell: self._answer(contender, *cell), cells))
             ones = np.ones((len(self.question.tested.truth), 1))
             for name, metric in self.metrics.items():
@@ -148,7 +149,7 @@ class Measuring:
         for begin in range(0, self.resamples, at_once):
             end = min(begin + at_once, self.resamples)
             weights = self._groups.weights(begin, end)
-            parts = list(pool.map(lambda answer: self._measure(metric, answer, weights), answers))  # noqa: B023 - used up here
+            parts = _on_every_core(pool, lambda answer: self._measure(metric, answer, weights), answers)  # noqa: B023 - used up here
             values = np.array(parts).reshape(sizes, draws, classes, end - begin)
             found[..., begin:end] = _mean_of_draws(values, shares[begin:end])
         return found
@@ -171,6 +172,12 @@ class Measuring:
             return {(name, None): Curve(missing, resampled[:, 0, :0]), **by_class}
         by_draw = _mean(values[:, :, estimable].transpose(0, 2, 1))
         return {(name, None): Curve(by_draw, _mean(resampled[:, estimable])), **by_class}
+
+
+def _on_every_core(pool: ThreadPoolExecutor, ask: Callable[[Any], R], items: Sequence[Any]) -> list[R]:
+    """What `ask` gives for each item; a thread a core and no BLAS threads below, which would wait for one another."""
+    with threadpool_limits(1, user_api="blas"):
+        return list(pool.map(ask, items))
 
 
 def _mean_of_draws(
