@@ -83,20 +83,14 @@ class PlainHeader(Mapping[str, Any]):
 
 
 @final
-class PlainComments(Mapping[str, str]):
+@dataclass(frozen=True)
+class PlainComments:
     """The comments of the cards, each read when it is asked for: one that cannot be read is no harm to the others."""
 
-    def __init__(self, cards: dict[str, str]) -> None:
-        self._cards = cards
+    of: Mapping[str, str]
 
     def __getitem__(self, key: str) -> str:
-        return _value(self._cards[key])[1]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._cards)
-
-    def __len__(self) -> int:
-        return len(self._cards)
+        return _value(self.of[key])[1]
 
 
 @dataclass(frozen=True)
