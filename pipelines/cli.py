@@ -169,6 +169,9 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     run.add_argument("--dry-run", action="store_true", help="rows, disk, and what would be done; does nothing")
     for name, text in STEP_HELP.items():
         add(name, text, recipe, machine)
+    commands["report"].add_argument(
+        "--share", action="store_true", help="also shared.html, to hand out: no images or ids, no counts below 10"
+    )
     evaluated = add("evaluate", "scratch, ImageNet and continued compared in full; or a sweep", recipe, machine)
     evaluated.add_argument(
         "--sweep", action="append", default=[], metavar="A.B=V1,V2", help="compare values of a key of the recipe"
@@ -362,6 +365,10 @@ def _steps(options: argparse.Namespace, recipe: "Recipe") -> int:
     names = (options.command,) if options.command in STEPS else tuple(STEPS)
     outcome = run_steps(context, names, options.force)
     result = run.report if "report" in names else run.folder
+    if options.command == "report" and options.share:
+        from pipelines.share import share
+
+        result = share(context)
     if options.json:
         _print_json({"run": str(run.folder), "steps": outcome, "result": str(result)})
     else:

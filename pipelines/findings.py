@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from domainssl.evaluation.intervals import MINIMUM_GROUPS
+from domainssl.evaluation.retrieval import Retrieval
 from pipelines.domains import DOMAINS
 from pipelines.objects import Objects
 from reports.metric_rows import metric_name
@@ -28,23 +30,47 @@ def findings(
     upright: bool,
 ) -> list[str]:
     """One sentence each on what pretraining changed, whether it collapsed, and what leads the ranking."""
-    said = []
-    for label in dict.fromkeys(row["label"] for row in metrics):
-        own = [difference_sentence(row) for row in leading_differences(metrics, label)]
-        said += own[:1] + own[-1:] if len(own) > 2 else own  # the fewest and the most labels
-    warnings = [record for record in training if record.get("warning")]
-    if warnings:
-        said.append(f"Pretraining, epoch {warnings[-1]['epoch']}: {warnings[-1]['warning']}")
-    elif training:
-        last = training[-1]
-        said.append(
-            f"No collapse was seen in {len(training)} epochs: the features' effective rank is "
-            f"{last['rankme']:.0f} (RankMe), {last['rankme_centred']:.0f} after centring."
-        )
-    said.append(trouble_sentence(anomalies, upright))
+    said = [*change_sentences(metrics), *collapse_sentences(training), trouble_sentence(anomalies, upright)]
     if objects.simulated and "truth" in objects.frame:
         said.append(_rare_sentence(anomalies, objects.frame))
     return said
+
+
+def change_sentences(metrics: list[dict[str, Any]]) -> list[str]:
+    """What pretraining changed: for each label the differences with the fewest and the most labels."""
+    said = []
+    for label in dict.fromkeys(row["label"] for row in metrics):
+        own = [difference_sentence(row) for row in leading_differences(metrics, label)]
+        said += own[:1] + own[-1:] if len(own) > 2 else own
+    return said
+
+
+def collapse_sentences(training: list[dict[str, Any]]) -> list[str]:
+    """The last warning of pretraining, or that none was given; nothing where nothing was trained."""
+    warnings = [record for record in training if record.get("warning")]
+    if warnings:
+        return [f"Pretraining, epoch {warnings[-1]['epoch']}: {warnings[-1]['warning']}"]
+    return [
+        f"No collapse was seen in {len(training)} epochs: the features' effective rank is "
+        f"{last['rankme']:.0f} (RankMe), {last['rankme_centred']:.0f} after centring."
+        for last in training[-1:]
+    ]
+
+
+def retrieval_sentence(found: Retrieval | None, *, counted: bool = True) -> str:
+    """Whether embeddings tell patients apart; `counted` says of how many images that was measured."""
+    personal = "embeddings are to be treated as personal data all the same"
+    if found is None:
+        return (
+            f"Whether embeddings re-identify patients is not estimable: fewer than {MINIMUM_GROUPS} patients have two "
+            f"images; {personal}."
+        )
+    of = f"{found.queries:,} images" if counted else "images"
+    measured = f"The nearest other image is of the same patient for {_percent(found.rate)} of {of}"
+    chance = f"(chance {_percent(found.chance)})"
+    if found.low > found.chance:
+        return f"{measured} {chance}: embeddings are personal data and re-identify patients."
+    return f"{measured} {chance}, which is not told apart from chance; {personal}."
 
 
 def trouble_sentence(anomalies: pd.DataFrame, upright: bool) -> str:
@@ -101,3 +127,7 @@ def _rare_sentence(anomalies: pd.DataFrame, frame: pd.DataFrame) -> str:
     found = int(truth.loc[first].isin(rare).sum())
     total = int(truth.loc[anomalies["object_id"]].isin(rare).sum())
     return f"Of {total} planted rare objects ({', '.join(sorted(rare))}), the first {len(first)} ranks hold {found}."
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}".replace("%", " %") if share >= 0.1 else f"{share:.1%}".replace("%", " %")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from jaxtyping import Float64, Int64, UInt8
 
 from catalogs.quarantine import read_quarantine, summary
 from domainssl.embedding import read_parts
+from domainssl.evaluation.retrieval import same_group_retrieval
 from domainssl.store import Store
 from domainssl.views.affine_crop import whole_frame
 from pipelines.classify import safe_name
 from pipelines.domains import DOMAINS
-from pipelines.findings import findings, notices
+from pipelines.findings import findings, notices, retrieval_sentence
 from pipelines.objects import Objects
+from pipelines.run_folder import RunFolder
 from pipelines.steps import Context, StepResult
 from reports.exports import write_projection
 from reports.label_exports import write_curves_svg, write_metrics_csv
@@ -32,6 +35,7 @@ HIDDEN_COLUMNS = ("object_id", "group", "split")
 def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
     """Write projection.parquet and report.html; `said` are findings to begin with."""
     recipe, folder = context.recipe, context.run
+    shared_page(folder).unlink(missing_ok=True)  # what it says may no longer hold
     objects = Objects(context)
     ids, embedded, _ = read_parts(folder.embeddings)
     anomalies = pd.read_parquet(folder.anomalies_parquet)
@@ -51,6 +55,13 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
     metrics = json.loads(folder.metrics.read_text())
     training = [json.loads(line) for line in _lines(folder.pretraining)] if recipe.pretrains else []
     guard = manifest.get("steps", {}).get("pretrain", {}).get("guard") if recipe.pretrains else None
+    own_findings = findings(metrics, training, anomalies, objects, DOMAINS[recipe.domain].upright)
+    facts: dict[str, Any] = {"anomalies": len(anomalies)}
+    if DOMAINS[recipe.domain].private:
+        patients = objects.frame.set_index("object_id")["group"].loc[ids].to_numpy(str)
+        found = same_group_retrieval(embedded, patients, seed=recipe.seed)
+        own_findings.append(retrieval_sentence(found))
+        facts["same_patient_retrieval"] = None if found is None else asdict(found)
     page = Page(
         title=DOMAINS[recipe.domain].title,
         subtitle=f"{', '.join(entry.name for entry in recipe.catalog)}: {len(ids):,} objects in {_bands(recipe.bands)}",
@@ -58,7 +69,7 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
         xy=xy,
         columns=map_columns(objects, anomalies, folder.predictions, recipe.label_columns),
         notices=notices(objects, recipe.domain, recipe.classify.transductive),
-        findings=[*said, *findings(metrics, training, anomalies, objects, DOMAINS[recipe.domain].upright)],
+        findings=[*said, *own_findings],
         thumbnails=pictures(objects, shown, THUMBNAIL, recipe.domain),
         thumbnail_rows=shown.astype(np.int64),
         metrics=metrics,
@@ -75,7 +86,12 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
     write_metrics_csv(metrics, folder.metrics_csv)
     for label in recipe.labels:
         write_curves_svg(metrics, label, folder.folder / f"curves-{safe_name(label)}.svg")
-    return StepResult((folder.report, folder.projection), {"anomalies": len(anomalies)})
+    return StepResult((folder.report, folder.projection), facts)
+
+
+def shared_page(folder: RunFolder) -> Path:
+    """Where the page lies that can be handed out, if it was asked for (see pipelines.share)."""
+    return folder.folder / "shared.html"
 
 
 def pictures(objects: Objects, rows: Int64[np.ndarray, " n"], side: int, domain: str) -> UInt8[np.ndarray, "n s s 3"]:
