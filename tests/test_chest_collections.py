@@ -482,15 +482,19 @@ def test_double_rows_count_once_and_must_agree(tmp_path: Path) -> None:
         COLLECTIONS["nih"].read(root)
 
 
-def test_an_image_in_both_lists_is_refused(tmp_path: Path) -> None:
+def test_lists_of_a_split(tmp_path: Path) -> None:
     root = nih_folder(tmp_path)
     write(root / "train_val_list.txt", "00000001_000.png")
     write(root / "test_list.txt", "00000001_000.png", "00000002_000.png")
     with pytest.raises(CatalogError, match=r"1 image\(s\) stand in train_val_list.txt and in test_list.txt"):
         COLLECTIONS["nih"].read(root)
-    (root / "test_list.txt").write_bytes(b"\xff\xfe0")
-    with pytest.raises(CatalogError, match="not UTF-8"):
-        COLLECTIONS["nih"].read(root)
+    write(root / "train_val_list.txt.gz", "00000001_001.png", "")
+    (root / "train_val_list.txt").unlink()
+    assert list(checked("nih", root)["split"]) == ["test", "train", "test"]
+    for broken in (b"\xff\xfe0", gzip.compress(b"0")[:-3], b"\x1f\x8b0"):
+        (root / "train_val_list.txt.gz").write_bytes(broken)
+        with pytest.raises(CatalogError, match="not UTF-8"):
+            COLLECTIONS["nih"].read(root)
 
 
 def test_no_report_and_no_box_is_read(tmp_path: Path) -> None:

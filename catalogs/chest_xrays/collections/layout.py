@@ -1,7 +1,9 @@
 """What the published collections have in common: tables read as text, findings in their states, files on the disk."""
 
+import gzip
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +126,17 @@ def read_columns(
             )
     columns = {key: _stripped(table[chosen[key]]) if key in chosen else None for key in asked}
     return pd.DataFrame(columns, index=table.index, dtype=object)
+
+
+def read_text(path: Path, title: str) -> str:
+    """The text of a file, plain or .gz. Raises CatalogError where it is not UTF-8."""
+    try:
+        content = path.read_bytes()
+        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
+    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError, zlib.error):
+        raise CatalogError(
+            "{title}: {path} is not UTF-8 text; give it as it was published", {"path": path}, title=title
+        ) from None
 
 
 def once(table: pd.DataFrame, keys: list[str], title: str) -> pd.DataFrame:

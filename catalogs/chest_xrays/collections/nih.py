@@ -16,6 +16,7 @@ from catalogs.chest_xrays.collections.layout import (
     needed_table,
     once,
     read_columns,
+    read_text,
     sexes,
     views,
 )
@@ -91,7 +92,7 @@ def _split(root: Path, images: "pd.Series[str]") -> "pd.Series[str]":
     for name, half in (("train_val_list.txt", "train"), ("test_list.txt", "test")):
         if (path := find_table(root, name)) is None:
             continue
-        listed = images.isin({line.strip() for line in _lines(path)})
+        listed = images.isin({line.strip() for line in read_text(path, TITLE).splitlines()})
         if both := int((listed & (split != "")).sum()):
             raise CatalogError(
                 "{title}: {count} image(s) stand in train_val_list.txt and in test_list.txt; "
@@ -101,13 +102,6 @@ def _split(root: Path, images: "pd.Series[str]") -> "pd.Series[str]":
             )
         split[listed] = half
     return split
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise CatalogError("{title}: {path} is not UTF-8 text", {"path": path}, title=TITLE) from None
 
 
 NIH = Collection(

@@ -16,6 +16,7 @@ from catalogs.chest_xrays.collections.layout import (
     needed_table,
     once,
     read_columns,
+    read_text,
     states,
 )
 from catalogs.errors import CatalogError
@@ -70,8 +71,9 @@ def _normal(root: Path, ids: "pd.Series[str]") -> "pd.Series[str]":
 
 def _patients(path: Path) -> dict[str, str]:
     """The number of the NIH patient whom each image shows."""
+    text = read_text(path, TITLE)
     try:
-        images = json.loads(path.read_text(encoding="utf-8"))
+        images = json.loads(text)
         found = {str(image["subset_img_id"]): _NIH_IMAGE.fullmatch(image["img_id"]) for image in images}
         return {image: match[1] for image, match in found.items() if match}
     except (ValueError, LookupError, TypeError):
@@ -82,7 +84,7 @@ def _patients(path: Path) -> dict[str, str]:
 
 RSNA = Collection(
     TITLE,
-    "radiologists: boxes around opacities suspicious for pneumonia, adjudicated where readers differed",
+    "radiologists' boxes around opacities suspicious for pneumonia: one reader for most images, three for some",
     "image",
     "known",
     FINDINGS,
