@@ -12,7 +12,7 @@ import pandas as pd
 
 from catalogs.columns import Columns, missing_column, texts, usual_column
 from catalogs.errors import CatalogError
-from catalogs.scanning import READABLE_SUFFIXES, pattern_fields, without_suffix
+from catalogs.scanning import READABLE_SUFFIXES, pattern_fields, root, without_suffix
 
 # What one unit of an angle is in degrees, as FITS, VOTable and astropy write it; h:m:s is text.
 DEGREES_PER_UNIT: Mapping[str, float] = {
@@ -32,7 +32,9 @@ CANONICAL = ("object_id", "paths", "item", "group", "issuer", "study", "split", 
 class CatalogSource:
     """A table and the folder that its files are relative to; without a table, the folder itself is scanned.
 
-    `file_pattern`, relative to `images`, names the files by "{id}", "{band}" or any column: "{id}_{band}.fits".
+    `images` may also be a zip archive or a DICOMDIR, see `catalogs.scanning.scan`; a table's files are then members of
+    the archive, or file ids of the DICOMDIR. `file_pattern`, relative to `images`, names the files by "{id}", "{band}"
+    or any column: "{id}_{band}.fits".
     `suffixes` are those of files that a scan takes, see `catalogs.scanning.scan`; `object_per_hdu` makes each image HDU
     of these an object. A table may itself be the file of images (HDF5, npz, Parquet). With `files` False the table
     needs to name no file, and no id: then the row number is one.
@@ -165,7 +167,7 @@ class CanonicalTable:
         return ids, "file names as ids"
 
     def paths(self, ids: list[str]) -> list[tuple[str, ...]]:
-        folder = os.path.abspath(self.source.images)  # noqa: PTH100 - resolve() would follow links, and is slow
+        folder = os.path.abspath(root(self.source.images))  # noqa: PTH100 - resolve() would follow links, and is slow
         if self.source.file_pattern is not None:
             if self.source.columns.file is not None:
                 raise self.error("columns.file and file_pattern both name the files; keep one of them")
@@ -189,6 +191,8 @@ class CanonicalTable:
                 )
             names = [column]
         files = [texts(self.table[self.existing(name, "columns.file")]) for name in names]
+        if root(self.source.images) != self.source.images:
+            files = as_on_disk(files, Path(folder))
         return [
             tuple(os.path.join(folder, file) for file in row) if all(row) else ()  # noqa: PTH118 - a million rows
             for row in zip(*files, strict=True)
@@ -300,6 +304,14 @@ class CanonicalTable:
             return pd.Series(np.full(len(self.table), np.nan))
         values = self.numbers(column, "redshift")
         return values.where(values >= -1)  # -9, -99 and the like stand for unknown
+
+
+def as_on_disk(columns: list[list[str | None]], folder: Path) -> list[list[str | None]]:
+    """File ids of a DICOMDIR, which a table may hold with either slash and in any case of letters, as paths on disk."""
+    from catalogs.chest_xrays.dicomdir import FolderNames  # here: other domains need no pydicom
+
+    names = FolderNames(folder)
+    return [[file and str(names.find(Path(file.replace("\\", "/")).parts)) for file in column] for column in columns]
 
 
 def _written_as_floats(ids: Sequence[str | None]) -> bool:

@@ -15,7 +15,7 @@ from catalogs.galaxies.reader import read_galaxies
 from catalogs.items import is_container
 from catalogs.pictures import PICTURE_SUFFIXES, picture_layout
 from catalogs.reading import Reader, Refusal, Request
-from catalogs.scanning import ANY_SUFFIX, READABLE_SUFFIXES, readable
+from catalogs.scanning import ANY_SUFFIX, READABLE_SUFFIXES, is_source, names_of_files, readable, root
 from catalogs.supervisor import Started, supervised
 
 T = TypeVar("T")
@@ -35,8 +35,9 @@ class Refused:
 
 @dataclass(frozen=True)
 class Inspection:
-    """Counts over the files of a folder, "" where it is withheld; `files` were found, `tried` of them were read.
+    """Counts over the files of a folder, archive or DICOMDIR; `files` were found, `tried` of them were read.
 
+    `path` is "" where it is withheld.
     `kinds` counts all files by suffix, readable or not; `shapes` ("band x y x x"), `bands` (how many), `dtypes` (as
     stored), `radiometry`, `units` (of flux, as read) and `pixel_scales` (arcsec), both of linear images, and `flags`
     (what is unusual) the files that were read; of a file of many objects, its first. `suggested_bands` are the names
@@ -136,6 +137,8 @@ def inspect(
 ) -> Inspection:
     """Read a file, or the files of a folder and its folders, each with as many bands as it holds itself.
 
+    With `ANY_SUFFIX` also those of a zip archive or of a DICOMDIR, see `catalogs.scanning.scan`.
+
     `limit` files, evenly spread over the sorted names, are read at most, by `workers` supervised processes. Files that
     end in none of `suffixes` are only counted; `catalogs.scanning.ANY_SUFFIX` reads files of any name. Files of unknown
     layout (DICOM) are read with the one band "grey". `private`: names are withheld, and files called by their number in
@@ -146,8 +149,10 @@ def inspect(
         raise ValueError(f"limit is {limit}; at least 1 file has to be read")
     if not path.exists():
         raise MissingFileError("{path}: no such file or folder", {"path": path})
-    every = [path] if path.is_file() else _files(path)
-    found = every if path.is_file() else [file for file in every if readable(file.name, suffixes)]
+    several = is_source(path, suffixes)
+    folder = root(path) if several else path.parent
+    every = [folder / name for name in names_of_files(path)] if several else [path]
+    found = [file for file in every if readable(file.name, suffixes)] if several else every
     if not found:
         raise CatalogError(
             "{path}: none of {count} files ends in {suffixes}",
@@ -157,7 +162,6 @@ def inspect(
         )
     count = min(limit or len(found), len(found))
     tried = [found[n * len(found) // count] for n in range(count)]
-    folder = path if path.is_dir() else path.parent
     names = {file: f"file {number}" for number, file in enumerate(found, 1)} if private else {}
     tally = _Tally()
     jobs = [_Files(tuple(tried[start : start + _CHUNK]), read, private) for start in range(0, count, _CHUNK)]
@@ -312,11 +316,6 @@ def _fits_facts(images: list[ImageHDU]) -> _Facts:
 
 def _numbered(count: int) -> tuple[str, ...]:
     return tuple(str(number) for number in range(1, count + 1))
-
-
-def _files(folder: Path) -> list[Path]:
-    files = (file for file in folder.rglob("*") if file.is_file())
-    return sorted(file for file in files if not any(p.startswith(".") for p in file.relative_to(folder).parts))
 
 
 def _kind(name: str, private: bool) -> str:

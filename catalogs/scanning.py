@@ -1,6 +1,7 @@
-"""Catalogs without a table: the files of a folder, and ids from their names."""
+"""Catalogs without a table: the files of a folder, a zip archive or a DICOMDIR, and ids from their names."""
 
 import os
+import posixpath
 import re
 import string
 from collections.abc import Iterable
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from catalogs.chest_xrays.archives import is_archive, is_medium, list_members
 from catalogs.errors import CatalogError
 from catalogs.galaxies.arrays import ARRAY_SUFFIXES
 from catalogs.galaxies.fits_files import FITS_SUFFIXES
@@ -27,9 +29,13 @@ def scan(
     """The files of a folder as a table of id and file; with a pattern such as "{id}_{band}.fits", of its ids.
 
     The id is the path without its suffix; of files of any name (`ANY_SUFFIX`) the whole path, since "1.2.3" has none.
-    Raises CatalogError for a pattern that names other fields than id and band, and where no file is found.
+    For these, `images` may also be a zip archive, whose members are named as the unpacked files would be, or a
+    DICOMDIR, whose images alone are taken, in its order. A folder or archive that holds a DICOMDIR is searched all the
+    same: the list may be incomplete; it is left out itself, being no image.
+    Raises CatalogError for a pattern that names other fields than id and band, where no file is found, and for damaged
+    archives and DICOMDIRs.
     """
-    files = sorted(_readable_files(images, suffixes))
+    files = [name for name in names_of_files(images) if readable(name, suffixes)]
     if file_pattern is None:
         found = {"id": files if suffixes == ANY_SUFFIX else [without_suffix(file) for file in files], "file": files}
     else:
@@ -45,7 +51,7 @@ def scan(
         known = ", ".join(sorted({Path(file).suffix for file in files}) or suffixes)
         wanted = f"that matches {file_pattern!r}" if files else "that could be read"
         raise CatalogError(
-            "the folder {images} holds no file {wanted} ({known})",
+            f"the {'folder' if images.is_dir() else 'export'} {{images}} holds no file {{wanted}} ({{known}})",
             {"images": images, "wanted": wanted, "known": known},
         )
     return pd.DataFrame(found, dtype=object)
@@ -74,17 +80,42 @@ def pattern_fields(pattern: str) -> set[str]:
 
 
 def readable(name: str, suffixes: tuple[str, ...]) -> bool:
-    """Whether a file of this name is to be read, by its suffix in any case."""
+    """Whether a file of this name, which may be a path, is to be read, by its suffix in any case."""
     lower = name.lower()
-    return lower.endswith(suffixes) and not (suffixes == ANY_SUFFIX and lower.endswith(_OTHER_SUFFIXES))
+    if suffixes == ANY_SUFFIX and (lower.endswith(_OTHER_SUFFIXES) or posixpath.basename(lower) == "dicomdir"):
+        return False
+    return lower.endswith(suffixes)
 
 
-def _readable_files(folder: Path, suffixes: tuple[str, ...]) -> Iterable[str]:
-    """Paths relative to the folder, with "/", of files with these suffixes; hidden ones are passed over."""
+def is_source(images: Path, suffixes: tuple[str, ...]) -> bool:
+    """Whether there is something that can be scanned: a folder, or for files of any name a zip archive or DICOMDIR."""
+    return images.is_dir() or (suffixes == ANY_SUFFIX and is_medium(images) and images.is_file())
+
+
+def root(images: Path) -> Path:
+    """What names of files are relative to: a folder or zip archive itself, the folder of a DICOMDIR."""
+    return images if images.is_dir() or is_archive(images) else images.parent
+
+
+def names_of_files(images: Path) -> list[str]:
+    """Paths relative to `root`, with "/", of all files but hidden ones, sorted; of a DICOMDIR its images, in order.
+
+    Raises CatalogError for a damaged archive or DICOMDIR.
+    """
+    if images.is_dir():
+        return sorted(_files(images))
+    if is_archive(images):
+        return list_members(images)
+    from catalogs.chest_xrays.dicomdir import dicomdir_files  # here: other domains need no pydicom
+
+    return [file.relative_to(images.parent).as_posix() for file in dicomdir_files(images)]
+
+
+def _files(folder: Path) -> Iterable[str]:
     for where, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
         for name in names:
-            if not name.startswith(".") and readable(name, suffixes):
+            if not name.startswith("."):
                 yield (Path(where) / name).relative_to(folder).as_posix()
 
 

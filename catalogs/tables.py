@@ -1,4 +1,4 @@
-"""Catalogs to one frame with canonical columns: from a table of any format, or from a folder of files."""
+"""Catalogs to one frame with canonical columns: from a table of any format, or from files alone."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -9,7 +9,7 @@ from catalogs.canonical import CANONICAL, CanonicalTable, CatalogSource
 from catalogs.columns import missing_column, usual_column
 from catalogs.errors import CatalogError, MissingFileError
 from catalogs.items import container_table, expanded, is_container
-from catalogs.scanning import pattern_fields, scan
+from catalogs.scanning import ANY_SUFFIX, is_source, pattern_fields, root, scan
 from catalogs.table_files import TABLE_SUFFIXES, read_table
 
 
@@ -24,11 +24,14 @@ def read_catalog(source: CatalogSource, label_columns: tuple[str, ...]) -> pd.Da
     the same names and those whose cells are arrays. Whether the files exist is left to the readers.
 
     Raises MissingFileError for a missing table or folder; CatalogError for an empty table, a folder without readable
-    files, a missing column, ids that are missing, double or floating-point, a split that is neither, and coordinates
-    that are no degrees.
+    files, a damaged zip archive or DICOMDIR, a missing column, ids that are missing, double or floating-point, a split
+    that is neither, and coordinates that are no degrees.
     """
-    if not source.images.is_dir():
-        raise MissingFileError("catalog {name!r}: images: no folder {at}", {"at": source.images}, name=source.name)
+    if not is_source(source.images, source.suffixes):
+        other = ", zip archive or DICOMDIR" if source.suffixes == ANY_SUFFIX else ""
+        raise MissingFileError(
+            "catalog {name!r}: images: no folder{other} {at}", {"at": source.images}, name=source.name, other=other
+        )
     clash = [label for label in label_columns if label in CANONICAL and label != "redshift"]  # a value to predict
     if clash:
         raise CatalogError(
@@ -55,7 +58,7 @@ def _table(source: CatalogSource, label_columns: tuple[str, ...]) -> pd.DataFram
             raise error.within(f"catalog {source.name!r}") from None
         if "file" not in found:
             return found
-        return expanded(found, source.images, source.bands, object_per_hdu=source.object_per_hdu)
+        return expanded(found, root(source.images), source.bands, object_per_hdu=source.object_per_hdu)
     if is_container(source.table.name) and not source.table.name.lower().endswith(TABLE_SUFFIXES):
         return container_table(source.table, source.bands)
     found = read_table(source.table, as_text=_text_columns(source, label_columns))
