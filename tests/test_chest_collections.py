@@ -154,7 +154,7 @@ def nih_folder(root: Path) -> Path:
         NIH_2017,
         "00000001_000.png,Cardiomegaly|Pleural_Thickening,0,1,058Y,M,PA,2682,2749,0.143,0.143,",
         "00000001_001.png,No Finding,1,1,018M,M,AP,2682,2749,0.143,0.143,",
-        "00000002_000.png,,0,2,414Y,F,PA,2682,2749,0.143,0.143,",
+        "00000002_000.png,,0,00000002,414Y,F,PA,2682,2749,0.143,0.143,",
     )
     return root
 
@@ -162,7 +162,10 @@ def nih_folder(root: Path) -> Path:
 def test_nih_of_2017(tmp_path: Path) -> None:
     root = nih_folder(tmp_path)
     touch(
-        root, "images_001/images/00000001_000.png", "images_012/images/00000001_001.png", "images-224/00000002_000.png"
+        root,
+        "images_001/images/00000001_000.png",
+        "images_012/images/00000001_001.png",
+        "images_small/images/00000002_000.png",
     )
     write(root / "train_val_list.txt", "00000001_000.png", "00000001_001.png")
     write(root / "test_list.txt", "00000002_000.png")
