@@ -41,9 +41,8 @@ def find_marks(image: Float[np.ndarray, "y x"]) -> Bool[np.ndarray, "y x"]:
     Measured at 256 pixels. On 420 simulated radiographs without marks, of all borders: a false alarm in 4 percent. Of
     planted ink (side markers, single letters and text, white, grey and black) whose contrast in these pixels is above
     0.3: 97 percent hidden on simulated radiographs, 99 percent on real ones (NIH ChestX-ray14). Missed are lead that
-    stands out by less than 0.2, faint text (a third of it at 0.2 to 0.3), marks on the edge of a white border, text over
-    the lungs' middle; not only marks are found: snaps and clips of cables near the borders are as well, and of real
-    images with a mark on a bone, some bone beside it.
+    stands out by less than 0.2, faint text (a third of it at 0.2 to 0.3), marks on the edge of a white border and text
+    over the lungs' middle. Snaps and clips of cables near the borders are found as well, and some bone beside a mark.
     """
     marks = np.zeros(image.shape, bool)
     valid = np.isfinite(image)
