@@ -15,20 +15,16 @@ from jaxtyping import Bool, Float
 
 from catalogs.chest_xrays.reader import read_chest_xrays
 from catalogs.reading import Refusal, Request
+from catalogs.samples.radiograph_cohort import FINDINGS, SITES, TROUBLE, plan_cohort
 from catalogs.samples.radiograph_exposures import Exposure, coordinates
 from catalogs.samples.radiograph_files import Encoding, draw_encoding, stored_values, write_dicom
 from catalogs.samples.radiograph_findings import RARE, Findings, enlarged
 from catalogs.samples.radiograph_marks import marker
-from catalogs.samples.radiographs import (
-    EFFUSION_SHARE,
-    FINDINGS,
-    TROUBLE,
-    plan_cohort,
-    simulate,
-    write_radiographs,
-)
+from catalogs.samples.radiograph_scanners import SCANNERS
+from catalogs.samples.radiographs import simulate, write_radiographs
 
 COUNT, SIZE, SEED = 300, 128, 3
+SEVERITIES = [f"{name}_severity" for name in FINDINGS]
 CR, DX = "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1"
 
 
@@ -53,9 +49,13 @@ def plan() -> list[dict[str, Any]]:
 
 
 def _displayed(dataset: pydicom.Dataset) -> Float[np.ndarray, "y x"]:
-    """Stored values turned so that bright means attenuating, as the header says."""
+    """Stored values, bright where attenuating and upright, as the header says."""
     values = dataset.pixel_array.astype(float)
-    return -values if dataset.PhotometricInterpretation == "MONOCHROME1" else values
+    values = -values if dataset.PhotometricInterpretation == "MONOCHROME1" else values
+    along, down = dataset.PatientOrientation
+    if down == "F":
+        return values[:, ::-1] if along in "RA" else values
+    return np.rot90(values, {"H": 1, "R": 2, "A": 2, "F": 3}[along])
 
 
 def _similarity(one: Float[np.ndarray, "y x"], two: Float[np.ndarray, "y x"]) -> float:
@@ -72,8 +72,9 @@ def _pictured(plan: dict[str, Any]) -> Float[np.ndarray, "y x"]:
         sex=plan["sex"],
         age=plan["first_age"],
         view=plan["view"],
-        findings=Findings(plan["effusion_severity"], plan["opacity"], plan["cardiomegaly"]),
+        findings=Findings(*(plan[f"{name}_severity"] for name in FINDINGS)),
         rare=plan["truth"] if plan["truth"] in RARE else None,
+        scanner=SCANNERS[plan["scanner"]],
     )[0].astype(float)
 
 
@@ -105,8 +106,10 @@ def test_another_seed_patient_or_image_is_another_picture() -> None:
 
 def test_table(cohort: Path, table: pd.DataFrame) -> None:
     assert list(table.columns) == [
-        *("image_id", "file", "patient_id", "issuer", "study_id", "view", "sex", "age", "site", "effusion"),
-        *("effusion_severity", "opacity", "cardiomegaly", "truth", "trouble", "mark", "simulated"),
+        *("image_id", "file", "patient_id", "issuer", "study_id", "view", "view_said", "sex", "age", "site", "scanner"),
+        *("effusion", "opacity", "cardiomegaly", "effusion_severity", "opacity_severity", "cardiomegaly_severity"),
+        *("effusion_side", "opacity_side", "device", "exposure", "collimated", "cropped", "orientation"),
+        *("truth", "trouble", "mark", "simulated"),
     ]
     images = cohort / "images"
     assert {path.relative_to(images).as_posix() for path in images.rglob("*") if path.is_file()} == set(table["file"])
@@ -114,25 +117,30 @@ def test_table(cohort: Path, table: pd.DataFrame) -> None:
     assert (~table["file"].str.endswith(".dcm")).any()
     assert (table["simulated"].astype(str).str.lower() == "true").all()
     counts = table["truth"].value_counts()
-    assert set(counts.index) == {"normal", *FINDINGS, *RARE, *TROUBLE}
+    assert set(counts.index) == {"normal", "lateral", *FINDINGS, *RARE, *TROUBLE}
     assert (counts[list(RARE)] == 3).all()
     assert (counts[list(TROUBLE)] == 2).all()
-    ordinary = table["truth"].isin(["normal", *FINDINGS])
-    assert (table.loc[~ordinary, ["effusion_severity", "opacity", "cardiomegaly"]] == 0).all(axis=None)
+    odd = table["truth"].isin([*RARE, *TROUBLE])
+    assert (table.loc[odd, SEVERITIES] == 0).all(axis=None)
     assert (table["trouble"] == table["truth"].where(table["truth"].isin(TROUBLE), "")).all()
 
 
 def test_labels_say_what_was_simulated_where_they_say_anything(table: pd.DataFrame) -> None:
     ordinary = table["truth"].isin(["normal", *FINDINGS])
-    assert (table.loc[~ordinary, "effusion"].astype(str) == "").all()
-    assert (table.loc[ordinary, "effusion"].astype(str) == "").sum() == round(0.4 * ordinary.sum())
-    labelled = table[table["effusion"].astype(str) != ""]
-    assert (labelled["effusion"].astype(int) == (labelled["effusion_severity"] > 0)).all()
-    severities = table[["effusion_severity", "opacity", "cardiomegaly"]].to_numpy()
-    for truth, row in zip(table["truth"], severities, strict=True):
+    unlabelled = table[list(FINDINGS)].astype(str) == ""
+    assert unlabelled[~ordinary].all(axis=None)
+    assert (unlabelled.all(axis=1) == unlabelled.any(axis=1)).all()
+    assert unlabelled.loc[ordinary, "effusion"].mean() == pytest.approx(0.4, abs=0.02)
+    labelled = table[~unlabelled["effusion"]]
+    for name in FINDINGS:
+        assert (labelled[name].astype(int) == (labelled[f"{name}_severity"] > 0)).all()
+    for name in ("effusion", "opacity"):
+        assert ((table[f"{name}_side"] != "") == (table[f"{name}_severity"] > 0)).all()
+        assert set(table[f"{name}_side"]) == {"", "L", "R"}
+    for truth, row in zip(table["truth"], table[SEVERITIES].to_numpy(), strict=True):
         if truth in FINDINGS:
             assert row[FINDINGS.index(truth)] == row.max() > 0
-        else:
+        elif truth != "lateral":
             assert row.max() == 0
 
 
@@ -142,7 +150,9 @@ def test_patients_have_several_studies_and_one_site(table: pd.DataFrame) -> None
     assert (table["issuer"] == "SIMULATED-" + table["site"]).all()
     assert patients.size().between(1, 4).all()
     assert 1.7 < patients.size().mean() < 2.5
-    assert table["study_id"].is_unique
+    studies = table.groupby("study_id")
+    assert (studies[["patient_id", "age", *SEVERITIES]].nunique() == 1).all(axis=None)
+    assert set(studies["view"].agg("+".join)) == {"PA", "AP", "LL", "PA+LL"}
     dextrocardia = table.loc[table["truth"] == "dextrocardia", "patient_id"]
     assert (patients.size()[dextrocardia] == 1).all()
 
@@ -150,11 +160,9 @@ def test_patients_have_several_studies_and_one_site(table: pd.DataFrame) -> None
 def test_prevalence_differs_by_site_for_effusion_alone() -> None:
     plan = pd.DataFrame(plan_cohort(6000, 11))
     plan = plan[plan["truth"].isin(["normal", *FINDINGS])]
-    present = (plan[["effusion_severity", "opacity", "cardiomegaly"]] > 0).groupby(plan["site"]).mean()
-    for site, share in EFFUSION_SHARE.items():
-        assert present.loc[site, "effusion_severity"] == pytest.approx(share, abs=0.03)
-        assert present.loc[site, "opacity"] == pytest.approx(0.22, abs=0.03)
-        assert present.loc[site, "cardiomegaly"] == pytest.approx(0.20, abs=0.03)
+    present = (plan[SEVERITIES] > 0).groupby(plan["site"]).mean()
+    for site in SITES:
+        assert present.loc[site.name].tolist() == pytest.approx([site.effusion, 0.22, 0.20], abs=0.03)
     sick = plan["truth"] != "normal"
     assert plan.loc[sick, "view"].eq("AP").mean() > plan.loc[~sick, "view"].eq("AP").mean() + 0.2
 
@@ -168,17 +176,26 @@ def test_headers_hold_what_their_modules_demand(table: pd.DataFrame, headers: li
         assert header.PresentationLUTShape == expected
         for keyword in ("BurnedInAnnotation", "PixelIntensityRelationship", "RescaleType", "LossyImageCompression"):
             assert keyword in header
-        assert header.ViewCodeSequence[0].CodeValue == {"PA": "272479007", "AP": "399348003"}[header.ViewPosition]
+        assert header.ImagerPixelSpacing[0] == header.ImagerPixelSpacing[1] > 0
+        assert header.FieldOfViewHorizontalFlip in ("YES", "NO")
+        assert header.DeviationIndex == pytest.approx(10 * np.log10(header.ExposureIndex / 400), abs=0.06)
     for (_, row), header in zip(table.iterrows(), headers, strict=True):
         assert header.Modality == ("DX" if header.SOPClassUID == DX else "CR")
         assert (header.PatientID, header.IssuerOfPatientID) == (row["patient_id"], row["issuer"])
-        assert (header.ViewPosition, header.PatientSex) == (row["view"], row["sex"])
+        assert header.get("ViewPosition", "") == (row["view"] if row["view_said"] in ("position", "both") else "")
+        code = header.ViewCodeSequence[0].CodeValue if "ViewCodeSequence" in header else None
+        codes = {"PA": "272479007", "AP": "399348003", "LL": "399173006"}
+        assert code == (codes[row["view"]] if row["view_said"] in ("code", "both") else None)
+        assert "".join(header.PatientOrientation) == row["orientation"]
+        assert ("ImagerPixelSpacing" in header) != ("PixelSpacing" in header)
+        assert header.PatientSex == row["sex"]
         assert header.PatientAge == f"{row['age']:03d}Y"
         assert str(header.PatientName).startswith("Simulated^Patient ")
         assert header.get("BurnedInAnnotation") in (None, "YES" if row["mark"] else "NO")
         assert header.SOPInstanceUID == header.file_meta.MediaStorageSOPInstanceUID
         assert header.SOPInstanceUID.is_valid
-    assert len({header.SOPInstanceUID for header in headers}) == len({h.StudyInstanceUID for h in headers}) == COUNT
+    assert len({header.SOPInstanceUID for header in headers}) == len({h.SeriesInstanceUID for h in headers}) == COUNT
+    assert len({header.StudyInstanceUID for header in headers}) == table["study_id"].nunique()
 
 
 def test_encodings_are_mixed(headers: list[pydicom.Dataset]) -> None:
@@ -187,7 +204,8 @@ def test_encodings_are_mixed(headers: list[pydicom.Dataset]) -> None:
     assert len({header.file_meta.TransferSyntaxUID for header in headers}) == 6
     shapes = {(header.Rows, header.Columns) for header in headers}
     assert len(shapes) > 20
-    assert {max(shape) for shape in shapes} == {SIZE}
+    assert max(max(shape) for shape in shapes) == SIZE
+    assert len({header.ManufacturerModelName for header in headers}) == 3
     for keyword in ("WindowCenter", "PixelPaddingValue", "BurnedInAnnotation"):
         assert 0.02 * COUNT < sum(keyword in header for header in headers) < 0.95 * COUNT
 
@@ -197,7 +215,7 @@ def test_every_file_shows_its_picture(plan: list[dict[str, Any]], headers: list[
         values = header.pixel_array
         assert values.shape == (header.Rows, header.Columns)
         assert values.max() < 2**header.BitsStored
-        if not row["trouble"] and (row["index"] % 6 == 0 or row["truth"] in RARE):
+        if not row["trouble"] and not row["cropped"] and (row["index"] % 6 == 0 or row["truth"] in (*RARE, "lateral")):
             assert _alike_inside(_displayed(header), _pictured(row)) > 0.999
 
 
@@ -317,10 +335,10 @@ def test_the_mark_is_the_only_difference(tmp_path: Path) -> None:
         assert {header.get("BurnedInAnnotation") for header in (marked, plain)} in ({"YES", "NO"}, {None})
         changed = np.argwhere(marked.pixel_array != plain.pixel_array)
         ((top, left), (bottom, right)) = changed.min(axis=0), changed.max(axis=0)
-        assert 20 < len(changed) < 0.02 * marked.Rows * marked.Columns
+        assert 20 < len(changed) < 0.04 * marked.Rows * marked.Columns
         assert (_displayed(marked) >= _displayed(plain)).all()
         if row["trouble"] == "":
-            assert bottom < 0.3 * marked.Rows
+            assert bottom < 0.4 * marked.Rows
             assert right < 0.3 * marked.Columns or left > 0.7 * marked.Columns
             assert top > 0
         del marked.PixelData, plain.PixelData
@@ -339,7 +357,7 @@ def test_markers_fit_into_an_upper_corner(rows: int, aspect: float, seed: int) -
 
 
 def _encoding(seed: int, **changes: Any) -> Encoding:
-    return replace(draw_encoding(np.random.default_rng(seed)), **changes)
+    return replace(draw_encoding(np.random.default_rng(seed), SCANNERS[0]), **changes)
 
 
 @pytest.mark.parametrize("syntax", range(6))
@@ -352,8 +370,9 @@ def test_pixels_come_back_bit_for_bit(syntax: int, bits: int, tmp_path: Path) ->
         padded[:, :3] = True
         pixels = stored_values(rng.random((37, 50), dtype=np.float32), padded, encoding)
         row = plan_cohort(1, 0)[0]
+        exposure = simulate(0, 0, 0, 128)[2]
         path = tmp_path / monochrome
-        write_dicom(path, pixels, encoding, row, pixel_cm=0.1, padded=True, burned_in=False, wrong_polarity=False)
+        write_dicom(path, pixels, encoding, row, exposure=exposure, padded=True, burned_in=False, wrong_polarity=False)
         header = pydicom.dcmread(path)
         np.testing.assert_array_equal(header.pixel_array, pixels)
         assert (header.BitsAllocated, header.BitsStored, header.HighBit) == (16, bits, bits - 1)
@@ -412,5 +431,5 @@ def test_the_reader_of_radiographs_takes_every_file(cohort: Path, plan: list[dic
     assert [answer for answer in answers if isinstance(answer, Refusal)] == []
     for row, answer in list(zip(plan, answers, strict=True))[::6]:
         inside = answer.pixels[0].astype(float)
-        if not row["trouble"] and not np.isnan(inside).any():
+        if not row["trouble"] and not row["cropped"] and not np.isnan(inside).any():
             assert _alike_inside(inside, _pictured(row)) > 0.98  # a window cuts off a little

@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
+from catalogs.samples.radiograph_cohort import SAME_SCANNERS
 from catalogs.samples.radiographs import write_radiographs
 from pipelines import Run
 from pipelines.cli import main
@@ -39,7 +40,7 @@ resamples = 10
 
 def measured(folder: Path, mark: str) -> tuple[pd.Series, float]:
     """Macro AUROC of the linear probe by labels per class, and how well the site is told from the embedding."""
-    write_radiographs(folder / mark, 800, seed=1, workers=2, size=256, mark=mark)
+    write_radiographs(folder / mark, 800, seed=1, workers=2, size=256, mark=mark, sites=SAME_SCANNERS)
     recipe = folder / f"{mark}.toml"
     recipe.write_text(RECIPE.format(folder=folder / mark))
     for step in ("prepare", "embed", "classify"):

@@ -1,4 +1,4 @@
-"""A simulated thorax seen from the front: who the patient is, and how much tissue the rays cross.
+"""A simulated thorax, mainly as seen from the front: who the patient is, and how much tissue the rays cross.
 
 Lengths are in cm. x runs across from the midline, positive towards the patient's left, which is the right of the
 image; y runs down from the level of the lungs' apexes. Shapes are curves that resemble radiographs; no atlas is used.
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 Sex = Literal["F", "M"]
-View = Literal["PA", "AP"]
+View = Literal["PA", "AP", "LL"]
 Plane = Float32[np.ndarray, "y x"]
 SOFT_PER_CM, BONE_PER_CM = 0.19, 0.30  # attenuation of water near 60 keV, and what bone adds to it
 _LUNG_DENSITY = 0.27
@@ -79,6 +79,11 @@ def draw_anatomy(sex: Sex, age: int, rng: np.random.Generator) -> Anatomy:
     )
 
 
+def children(seed: np.random.SeedSequence, count: int) -> list[np.random.SeedSequence]:
+    """Seeds of streams that do not touch one another; the same each time, where `spawn` would go on."""
+    return [np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, number)) for number in range(count)]
+
+
 def _vessels(scale: float, rng: np.random.Generator) -> Float32[np.ndarray, "point 3"]:
     """Vessels that leave the hila in a fan, bend, thin out and branch."""
     points = []
@@ -133,7 +138,7 @@ def rows_between(y: Plane, low: float, high: float) -> slice:
     return slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0)
 
 
-def _ellipsoid(x: Plane, y: Plane, centre: tuple[float, float], radii: tuple[float, float], tilt: float = 0.0) -> Plane:
+def ellipsoid(x: Plane, y: Plane, centre: tuple[float, float], radii: tuple[float, float], tilt: float = 0.0) -> Plane:
     """Thickness, 0..1, of an ellipsoid in projection; its axes are turned by `tilt` radians from x towards y."""
     total, reach = np.zeros_like(x), max(radii)
     box = rows_between(y, centre[1] - reach, centre[1] + reach)
@@ -198,7 +203,7 @@ def body(anatomy: Anatomy, posture: Posture, x: Plane, y: Plane) -> Plane:
     trunk = trunk * np.sqrt(1 - (1 - below) ** 2)
     neck = 16.0 * s * np.sqrt(np.clip(1 - (aside / np.float32(5.8 * s + 0.5 * anatomy.fat)) ** 2.6, 0, 1))
     neck = neck * soft_edge(np.float32(2.0) - y, 1.0)
-    shoulders = 14 * s * _ellipsoid(aside, y, (14.5 * s, 3.0 * s), (8.5 * s, 7.5 * s), 0.35)
+    shoulders = 14 * s * ellipsoid(aside, y, (14.5 * s, 3.0 * s), (8.5 * s, 7.5 * s), 0.35)
     reach = 19.5 if posture.view == "PA" else 18.5
     arm = 11 * s * np.sqrt(np.clip(1 - ((aside - reach * s - 0.12 * y) / np.float32(4.2 * s)) ** 2, 0, 1))
     arm = arm * soft_edge(y - np.float32(3.0), 0.8)
@@ -206,7 +211,7 @@ def body(anatomy: Anatomy, posture: Posture, x: Plane, y: Plane) -> Plane:
     if anatomy.breast:
         middle = (7.8 * s + 0.1 * anatomy.fat, 0.80 * anatomy.lung_height)
         sag = soft_edge(y - np.float32(middle[1] - 2.5), 1.2)
-        thickness = thickness + anatomy.breast * sag * _ellipsoid(aside, y, middle, (6.0 * s, 5.4 * s)) ** 0.7
+        thickness = thickness + anatomy.breast * sag * ellipsoid(aside, y, middle, (6.0 * s, 5.4 * s)) ** 0.7
     return np.asarray(thickness, np.float32)
 
 
@@ -222,13 +227,13 @@ def mediastinum(anatomy: Anatomy, posture: Posture, x: Plane, y: Plane) -> Plane
     a = 0.56 * width / float(np.hypot(np.cos(tilt), flat * np.sin(tilt)))
     extent = a * float(np.hypot(np.sin(tilt), flat * np.cos(tilt)))
     middle = (left - 0.56 * width, floor - min(0.62 * extent, 4.0 * s))
-    ventricles = 10.0 * s * _ellipsoid(u, y, middle, (a, flat * a), tilt) ** 0.8
-    atrium = 8.0 * s * _ellipsoid(u, y, (-right + 0.30 * width, floor - 3.6 * s), (0.30 * width, 5.2 * s)) ** 0.8
-    trunk = 7.0 * s * _ellipsoid(u, y, (1.7 * s, 10.4 * s), (2.6 * s, 4.6 * s), -0.2)
-    knob = 7.0 * s * _ellipsoid(u, y, (1.5 * s, 6.0 * s), (1.25 + anatomy.aortic_knob, 1.1 + anatomy.aortic_knob))
-    cava = 6.0 * s * _ellipsoid(u, y, (-1.2 * s, 6.5 * s), (2.4 * s, 9.0 * s))
-    right_hilum = 2.2 * s * _ellipsoid(u, y, (-3.4 * s, 11.2 * s), (1.7 * s, 2.8 * s)) ** 2
-    left_hilum = 2.2 * s * _ellipsoid(u, y, (3.6 * s, 10.0 * s), (1.7 * s, 2.8 * s)) ** 2
+    ventricles = 10.0 * s * ellipsoid(u, y, middle, (a, flat * a), tilt) ** 0.8
+    atrium = 8.0 * s * ellipsoid(u, y, (-right + 0.30 * width, floor - 3.6 * s), (0.30 * width, 5.2 * s)) ** 0.8
+    trunk = 7.0 * s * ellipsoid(u, y, (1.7 * s, 10.4 * s), (2.6 * s, 4.6 * s), -0.2)
+    knob = 7.0 * s * ellipsoid(u, y, (1.5 * s, 6.0 * s), (1.25 + anatomy.aortic_knob, 1.1 + anatomy.aortic_knob))
+    cava = 6.0 * s * ellipsoid(u, y, (-1.2 * s, 6.5 * s), (2.4 * s, 9.0 * s))
+    right_hilum = 2.2 * s * ellipsoid(u, y, (-3.4 * s, 11.2 * s), (1.7 * s, 2.8 * s)) ** 2
+    left_hilum = 2.2 * s * ellipsoid(u, y, (3.6 * s, 10.0 * s), (1.7 * s, 2.8 * s)) ** 2
     parts = [ventricles, atrium, trunk, knob, cava, right_hilum, left_hilum]
     return np.asarray(np.maximum.reduce(parts), np.float32)
 
@@ -244,7 +249,7 @@ def airways(anatomy: Anatomy, posture: Posture, x: Plane, y: Plane) -> Plane:
     bronchi = 0.6 * bronchi * soft_edge(np.float32(3.2 * s) - aside, 0.5)
     floor = anatomy.lung_height * posture.breath + anatomy.dome_step
     centre = (side * 6.0 * s, floor + 1.0 + 0.62 * anatomy.bubble)
-    gas = 1.6 * anatomy.bubble * _ellipsoid(x, y, centre, (1.5 * anatomy.bubble, 0.62 * anatomy.bubble), 0.15 * side)
+    gas = 1.6 * anatomy.bubble * ellipsoid(x, y, centre, (1.5 * anatomy.bubble, 0.62 * anatomy.bubble), 0.15 * side)
     return np.asarray(1.7 * s * np.maximum(tube, bronchi) + gas, np.float32)
 
 

@@ -4,6 +4,7 @@ Attributes follow DICOM PS3.3 A.2 (CR) and A.26 (DX). Every name, identifier and
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from catalogs.samples.radiograph_exposures import Exposure
+from catalogs.samples.radiograph_orientation import field_of_view
+from catalogs.samples.radiograph_scanners import Scanner
+
 # Encoders by name: with another choice of pydicom's the same pixels would be other bytes.
 _SYNTAXES: tuple[tuple[UID, float, str | None], ...] = (
     (ExplicitVRLittleEndian, 0.26, None),
@@ -34,15 +39,22 @@ _SYNTAXES: tuple[tuple[UID, float, str | None], ...] = (
     (RLELossless, 0.16, "pylibjpeg"),
     (DeflatedExplicitVRLittleEndian, 0.10, None),
 )
+# SNOMED CT codes of CID 4010, PS3.16.
+_VIEWS = {
+    "PA": ("272479007", "postero-anterior"),
+    "AP": ("399348003", "antero-posterior"),
+    "LL": ("399173006", "left lateral"),
+}
+_TARGET = 400  # exposure index for which the devices are set
 _NAMESPACE = "domainssl simulated radiographs"
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a picture becomes stored values; drawn alike for both sites."""
+    """How a picture becomes stored values."""
 
     digital: bool  # DX rather than CR
-    bits: Literal[10, 12, 14, 16]
+    bits: int
     monochrome: Literal["MONOCHROME1", "MONOCHROME2"]
     syntax: int  # index into the transfer syntaxes above
     low: float  # where in the range of stored values black and white lie
@@ -50,25 +62,27 @@ class Encoding:
     window: tuple[float, float] | None  # in the picture's units: centre, width
     border: Literal["padding", "black", "white"]
     says_burned_in: bool  # BurnedInAnnotation is given; DX demands it
+    says_detector_spacing: bool  # ImagerPixelSpacing, rather than PixelSpacing; DX demands it
     suffix: Literal[".dcm", ""]
 
 
-def draw_encoding(rng: np.random.Generator) -> Encoding:
-    digital = bool(rng.random() < 0.5)
-    bits: Literal[10, 12, 14, 16] = (10, 12, 14, 16)[int(rng.choice(4, p=[0.2, 0.45, 0.2, 0.15]))]
+def draw_encoding(rng: np.random.Generator, scanner: Scanner) -> Encoding:
+    """The encoding of one file. As many numbers are drawn for one scanner as for another, in the same order."""
+    which, inverse, windowed, padded, white, says, suffix = rng.random(7)
+    centre, width, low, high = rng.uniform((0.47, 0.94, 0.02, 0.80), (0.54, 1.08, 0.15, 0.98)).tolist()
     shares = [share for _, share, _ in _SYNTAXES]
-    window = (float(rng.uniform(0.47, 0.54)), float(rng.uniform(0.94, 1.08))) if rng.random() < 0.7 else None
     return Encoding(
-        digital=digital,
-        bits=bits,
-        monochrome="MONOCHROME1" if rng.random() < 0.35 else "MONOCHROME2",
+        digital=scanner.digital,
+        bits=scanner.bits[int(which < 0.4)],
+        monochrome="MONOCHROME1" if inverse < scanner.inverse else "MONOCHROME2",
         syntax=int(rng.choice(len(_SYNTAXES), p=shares)),
-        low=float(rng.uniform(0.02, 0.15)),
-        high=float(rng.uniform(0.80, 0.98)),
-        window=window,
-        border="padding" if rng.random() < 0.6 else "black" if rng.random() < 0.6 else "white",
-        says_burned_in=digital or bool(rng.random() < 0.6),
-        suffix=".dcm" if rng.random() < 0.9 else "",
+        low=low,
+        high=high,
+        window=(centre, width) if windowed < 0.7 else None,
+        border="padding" if padded < 0.6 else "black" if white < 0.6 else "white",
+        says_burned_in=scanner.digital or bool(says < 0.6),
+        says_detector_spacing=scanner.digital or bool(rng.random() < 0.6),
+        suffix=".dcm" if suffix < 0.9 else "",
     )
 
 
@@ -88,7 +102,7 @@ def write_dicom(
     encoding: Encoding,
     row: Mapping[str, Any],
     *,
-    pixel_cm: float,
+    exposure: Exposure,
     padded: bool,
     burned_in: bool,
     wrong_polarity: bool,
@@ -96,11 +110,11 @@ def write_dicom(
     """Writes one object; `row` is the table's. `wrong_polarity` swaps what the header says of black and white."""
     dataset = Dataset()
     _patient_and_study(dataset, row)
-    _series(dataset, encoding, row)
+    _series(dataset, encoding, exposure.scanner, row)
     monochrome: str = encoding.monochrome
     if wrong_polarity:
         monochrome = "MONOCHROME2" if monochrome == "MONOCHROME1" else "MONOCHROME1"
-    _image(dataset, encoding, monochrome, pixel_cm, row)
+    _image(dataset, encoding, monochrome, exposure, row)
     if encoding.says_burned_in:
         dataset.BurnedInAnnotation = "YES" if burned_in else "NO"
     if encoding.window is not None:
@@ -140,22 +154,29 @@ def _patient_and_study(dataset: Dataset, row: Mapping[str, Any]) -> None:
     dataset.StudyDescription = "SIMULATED chest radiograph"
 
 
-def _series(dataset: Dataset, encoding: Encoding, row: Mapping[str, Any]) -> None:
+def _series(dataset: Dataset, encoding: Encoding, scanner: Scanner, row: Mapping[str, Any]) -> None:
     dataset.Modality = "DX" if encoding.digital else "CR"
-    dataset.SeriesInstanceUID = _uid(row["seed"], "series", row["study_id"])
+    dataset.SeriesInstanceUID = _uid(row["seed"], "series", row["image_id"])
     dataset.SeriesNumber = 1
     dataset.SeriesDescription = "SIMULATED"
     dataset.Laterality = ""
     dataset.BodyPartExamined = "CHEST"
-    dataset.ViewPosition = row["view"]
+    if row["view_said"] in ("position", "both"):
+        dataset.ViewPosition = row["view"]
+    elif not encoding.digital:
+        dataset.ViewPosition = ""  # type 2 in CR
+    if row["view_said"] in ("code", "both"):
+        view = _code(*_VIEWS[row["view"]])
+        view.ViewModifierCodeSequence = Sequence()
+        dataset.ViewCodeSequence = Sequence([view])
     dataset.Manufacturer = "Simulated"
-    dataset.ManufacturerModelName = "Simulated thorax"
+    dataset.ManufacturerModelName = scanner.model
     dataset.InstitutionName = f"Simulated Hospital {row['site']}"
     if encoding.digital:
         dataset.PresentationIntentType = "FOR PRESENTATION"
 
 
-def _image(dataset: Dataset, encoding: Encoding, monochrome: str, pixel_cm: float, row: Mapping[str, Any]) -> None:
+def _image(dataset: Dataset, encoding: Encoding, monochrome: str, exposure: Exposure, row: Mapping[str, Any]) -> None:
     dataset.SOPClassUID = (
         DigitalXRayImageStorageForPresentation if encoding.digital else ComputedRadiographyImageStorage
     )
@@ -165,8 +186,12 @@ def _image(dataset: Dataset, encoding: Encoding, monochrome: str, pixel_cm: floa
     dataset.ImageType = ["DERIVED", "PRIMARY"]
     dataset.DerivationDescription = "Simulated: no patient was exposed"
     dataset.ImageComments = "SIMULATED"
-    dataset.PatientOrientation = ["L", "F"]
-    dataset.ImagerPixelSpacing = [f"{10 * pixel_cm:.5f}"] * 2
+    dataset.PatientOrientation = list(row["orientation"])
+    spacing = [f"{10 * exposure.pixel_cm:.5f}"] * 2
+    if encoding.says_detector_spacing:
+        dataset.ImagerPixelSpacing = spacing
+    else:
+        dataset.PixelSpacing = spacing
     if not encoding.digital:
         return
     dataset.PresentationLUTShape = "INVERSE" if monochrome == "MONOCHROME1" else "IDENTITY"
@@ -179,9 +204,11 @@ def _image(dataset: Dataset, encoding: Encoding, monochrome: str, pixel_cm: floa
     dataset.PositionerType = ""
     dataset.AcquisitionContextSequence = Sequence()
     dataset.AnatomicRegionSequence = Sequence([_code("51185008", "Chest")])
-    view = _code("399348003", "antero-posterior") if row["view"] == "AP" else _code("272479007", "postero-anterior")
-    view.ViewModifierCodeSequence = Sequence()
-    dataset.ViewCodeSequence = Sequence([view])
+    degrees, flipped = field_of_view(row["view"], row["orientation"])
+    dataset.FieldOfViewRotation, dataset.FieldOfViewHorizontalFlip = str(degrees), "YES" if flipped else "NO"
+    # IEC 62494-1: the deviation index is ten times the decadic logarithm of the dose over the target's.
+    dataset.ExposureIndex, dataset.TargetExposureIndex = f"{_TARGET * 2**exposure.dose:.1f}", str(_TARGET)
+    dataset.DeviationIndex = f"{10 * exposure.dose * math.log10(2):.1f}"
 
 
 def _code(value: str, meaning: str) -> Dataset:

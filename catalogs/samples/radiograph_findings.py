@@ -1,8 +1,6 @@
-"""What is added to a simulated thorax: findings in four severities, devices, and the rare kinds."""
+"""What is wrong in a simulated thorax seen from the front: findings in four severities, and the rare kinds."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal, get_args
 
 import numpy as np
@@ -95,58 +93,3 @@ def opacity(anatomy: Anatomy, found: Lungs, severity: int, x: Plane, y: Plane, r
     patch = patch * np.clip(0.85 + 0.25 * grains, 0.4, 1.2)
     amount = low + float(share) * (high - low)
     return np.asarray(np.clip(amount * patch, 0, 0.9), np.float32)
-
-
-def thread(points: Float32[np.ndarray, "point 2"], x: Plane, y: Plane, radius: float) -> Plane:
-    """1 along a polyline, 0 outside `radius` cm, with soft edges."""
-    nearest = np.full_like(x, np.inf)
-    for (ax, ay), (bx, by) in zip(points[:-1].tolist(), points[1:].tolist(), strict=True):
-        dx, dy = bx - ax, by - ay
-        along = np.clip(((x - ax) * dx + (y - ay) * dy) / max(dx * dx + dy * dy, 1e-6), 0, 1)
-        nearest = np.minimum(nearest, (x - ax - along * dx) ** 2 + (y - ay - along * dy) ** 2)
-    return soft_edge(np.float32(radius) - np.sqrt(nearest), 0.04)
-
-
-def _curve(knots: Sequence[tuple[float, float]], count: int = 12) -> Float32[np.ndarray, "point 2"]:
-    """A Bezier curve of any degree, as a polyline."""
-    t = np.linspace(0, 1, count)[:, None]
-    points = [np.repeat(np.array([knot]), count, axis=0) for knot in knots]
-    while len(points) > 1:
-        points = [(1 - t) * one + t * two for one, two in pairwise(points)]
-    return points[0].astype(np.float32)
-
-
-def pacemaker(anatomy: Anatomy, x: Plane, y: Plane) -> Plane:
-    """Attenuation of a pulse generator under the left clavicle and its lead to the heart."""
-    s = anatomy.scale
-    case = ((np.abs(x - 9.5 * s) / 2.3) ** 3.5 + (np.abs(y - 5.6 * s) / 1.9) ** 3.5).astype(np.float32)
-    lead = _curve([(9.0 * s, 4.0 * s), (6.0 * s, 0.5), (-3.5 * s, 2.5 * s), (-3.0 * s, 16.0 * s), (4.5 * s, 18.0 * s)])
-    return np.asarray(1.9 * soft_edge(1 - case, 0.06) + 0.9 * thread(lead, x, y, 0.13), np.float32)
-
-
-def cables(anatomy: Anatomy, x: Plane, y: Plane, rng: np.random.Generator) -> Plane:
-    """Attenuation of electrodes and their cables, as on most radiographs made at the bedside."""
-    total = np.zeros_like(x)
-    for side in (-1, 1)[: int(rng.integers(1, 3))]:
-        start = (side * rng.uniform(6, 10), rng.uniform(4, 9))
-        ends = [start, (side * rng.uniform(9, 14), rng.uniform(8, 14)), (rng.uniform(-14, 14), rng.uniform(12, 26))]
-        ends.append((rng.uniform(-17, 17), 40.0))
-        total += 0.30 * thread(_curve(ends), x, y, 0.10)
-        total += 0.55 * soft_edge(0.55 - np.hypot(x - np.float32(start[0]), y - np.float32(start[1])), 0.06)
-    return total
-
-
-def metal(anatomy: Anatomy, x: Plane, y: Plane, rng: np.random.Generator) -> Plane:
-    """Attenuation of a foreign body: a coin, or a plate with the holes of its screws."""
-    s = anatomy.scale
-    coin = bool(rng.random() < 0.5)
-    side = float(rng.choice([-1.0, 1.0]))  # in front of the spine it would be white on white
-    cx, cy, angle = side * rng.uniform(4, 10) * s, rng.uniform(3, 16) * s, rng.uniform(0, np.pi)
-    u = (np.cos(angle) * (x - cx) + np.sin(angle) * (y - cy)).astype(np.float32)
-    v = (np.cos(angle) * (y - cy) - np.sin(angle) * (x - cx)).astype(np.float32)
-    if coin:
-        return np.asarray(4.0 * soft_edge(np.float32(rng.uniform(1.2, 1.9)) - np.hypot(u, v), 0.05), np.float32)
-    length = float(rng.uniform(4.0, 6.5))
-    plate = soft_edge(np.float32(0.85) - np.abs(v), 0.05) * soft_edge(np.float32(length) - np.abs(u), 0.05)
-    holes = soft_edge(np.float32(0.42) - np.hypot(np.mod(u, 2.0) - 1.0, v), 0.05)
-    return np.asarray(3.8 * plate * (1 - 0.8 * holes), np.float32)

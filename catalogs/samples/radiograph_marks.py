@@ -15,14 +15,14 @@ _LETTERS = {
 _INITIALS = ("HK", "AM", "TH", "MK", "KT")
 
 
-def marker(shape: tuple[int, int], rng: np.random.Generator) -> Bool[np.ndarray, "y x"]:
+def marker(shape: tuple[int, int], rng: np.random.Generator, lateral: bool = False) -> Bool[np.ndarray, "y x"]:
     """True where the marker's pixels are: L in the upper right corner (the patient's left) or R in the upper left.
 
-    About a tenth of the longer side high; its place and the initials vary.
+    About a tenth of the longer side high; its place and the initials vary. A left lateral view always has L.
     """
     rows, columns = shape
     longer = max(shape)
-    left_side = bool(rng.random() < 0.7)
+    left_side = bool(rng.random() < 0.7) or lateral
     scale = max(1, round(longer / 160))
     framed = np.pad(np.pad(_glyph("L" if left_side else "R"), 2), 1, constant_values=True)
     initials = np.concatenate([np.pad(_glyph(letter), ((0, 0), (0, 1))) for letter in str(rng.choice(_INITIALS))], 1)
