@@ -37,7 +37,8 @@ class CatalogSource:
     or any column: "{id}_{band}.fits".
     `suffixes` are those of files that a scan takes, see `catalogs.scanning.scan`; `object_per_hdu` makes each image HDU
     of these an object. A table may itself be the file of images (HDF5, npz, Parquet). With `files` False the table
-    needs to name no file, and no id: then the row number is one.
+    needs to name no file, and no id: then the row number is one. `layout` names a public collection of radiographs
+    whose own tables are read.
     """
 
     name: str
@@ -49,6 +50,7 @@ class CatalogSource:
     suffixes: tuple[str, ...] = READABLE_SUFFIXES
     object_per_hdu: bool = False
     files: bool = True
+    layout: str | None = None
 
 
 @final

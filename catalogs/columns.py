@@ -22,6 +22,10 @@ USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
     "item": ("item",),
     "study": ("study", "study_id", "studyid", "study_uid", "study_instance_uid", "studyinstanceuid"),
     "split": ("split",),
+    "view": ("view", "view_position", "viewposition", "view position"),
+    "sex": ("sex", "patient_sex", "patientsex", "patient sex", "gender", "patient gender"),
+    "age": ("age", "patient_age", "patientage", "patient age"),
+    "scanner": ("scanner", "device"),
     # Beside text in hours, SIMBAD and VizieR give degrees as RA_d and _RAJ2000: these come first.
     "ra": (
         *("ra_d", "_raj2000", "ra", "ra_deg", "radeg", "ra_icrs", "raj2000", "ra_j2000", "right_ascension"),

@@ -3,7 +3,7 @@
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +52,17 @@ def read_pictures(rows: pd.DataFrame, request: Request) -> Iterator[Cutout | Ref
         yield read_picture_files(tuple(paths), request.bands, request.white)
 
 
-def read_picture_files(paths: tuple[str, ...], bands: tuple[str, ...], white: float | int | None) -> Cutout | Refusal:
+def file_content(path: Path) -> bytes | Refusal:
+    """All bytes of a file, or why there are none."""
+    return refuse_file(path) or path.read_bytes()
+
+
+def read_picture_files(
+    paths: tuple[str, ...],
+    bands: tuple[str, ...],
+    white: float | int | None,
+    content_of: Callable[[Path], bytes | Refusal] = file_content,
+) -> Cutout | Refusal:
     """The cutout of one object from one picture, or from one a band; see `read_pictures`."""
     if not paths:
         return Refusal("missing", "the table names no file")
@@ -61,7 +71,7 @@ def read_picture_files(paths: tuple[str, ...], bands: tuple[str, ...], white: fl
     groups = [bands] if len(paths) == 1 else [(band,) for band in bands]
     planes, kinds = [], set()
     for path, group in zip(paths, groups, strict=True):
-        decoded = decode_picture(Path(path))
+        decoded = decode_picture(Path(path), content_of)
         if isinstance(decoded, Refusal):
             return decoded if len(paths) == 1 else Refusal(decoded.reason, f"band {group[0]}: {decoded.detail}")
         pixels, radiometry = _scaled(decoded, white)
@@ -82,15 +92,14 @@ def read_picture_files(paths: tuple[str, ...], bands: tuple[str, ...], white: fl
     return Cutout(pixels=stacked, bands=bands, radiometry=kinds.pop())
 
 
-def decode_picture(path: Path) -> Decoded | Refusal:
+def decode_picture(path: Path, content_of: Callable[[Path], bytes | Refusal] = file_content) -> Decoded | Refusal:
     """The values of a JPEG, PNG or TIFF, recognised by its first bytes; its size is asked before it is decoded."""
-    refusal = refuse_file(path)
-    if refusal:
-        return refusal
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd EXIF, large sizes: either answered below, or of no matter
         try:
-            content = path.read_bytes()
+            content = content_of(path)
+            if isinstance(content, Refusal):
+                return content
             if content.startswith(_TIFF):
                 return _decode_tiff(content)
             if content.startswith((_JPEG, _PNG)):

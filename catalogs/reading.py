@@ -9,6 +9,8 @@ import pandas as pd
 from jaxtyping import Float
 
 Radiometry = Literal["linear", "display"]
+# How radiographs become grey: by the window that each file declares, by percentiles of its pixels, or by either.
+WindowPolicy = Literal["declared", "percentiles", "either"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,10 @@ class Request:
     No bands at all ask a file of many objects for those that it names. `white` is the value shown as white in pictures
     whose format does not say. `missing`: whether an object that lacks a band is refused, or has NaN there. `reproject`:
     bands on different grids are brought to one, in place of a refusal. `wcs`: whether the cutout's WCS is wanted, which
-    may take longer than its pixels; without it readers may give None. Raises ValueError where `white` is not positive.
+    may take longer than its pixels; without it readers may give None. `window` and `views` are for radiographs: how
+    stored values become grey, and which views are taken, all where none is named.
+
+    Raises ValueError where `white` is not positive.
     """
 
     bands: tuple[str, ...]
@@ -73,6 +78,8 @@ class Request:
     missing: Literal["refuse", "mask"] = "refuse"
     reproject: bool = False
     wcs: bool = True
+    window: WindowPolicy = "either"
+    views: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.white is not None and not self.white > 0:

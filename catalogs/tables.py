@@ -50,7 +50,11 @@ def read_catalog(source: CatalogSource, label_columns: tuple[str, ...]) -> pd.Da
 
 
 def _table(source: CatalogSource, label_columns: tuple[str, ...]) -> pd.DataFrame:
-    """The table as it is, of a folder the scan's, of a file of images what it says of them."""
+    """The table as it is, of a folder the scan's, of a file of images what it says of them, of a collection its own."""
+    if source.layout is not None:
+        from catalogs.chest_xrays.collections import COLLECTIONS
+
+        return COLLECTIONS[source.layout].read(source.images)
     if source.table is None:
         try:
             found = scan(source.images, source.file_pattern, source.bands, source.suffixes)

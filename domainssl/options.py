@@ -24,6 +24,9 @@ class StoreOptions:
     `arcsec` in place of `crop`: the side on the sky, so that images of different pixel scales come to one. Objects with
     a position and no group are kept together by tiles of the sky of about `tile_deg` degrees a side. `duplicates`:
     images are compared, and those that stand there twice reported; it takes about as long as reading them.
+    Of radiographs: `window`, the policy by which all become grey ("auto": declared windows where every file has one,
+    else percentiles), and `marks`: where some images have letters burned in near the border, that region is hidden in
+    all.
     """
 
     size: int = 128
@@ -31,6 +34,8 @@ class StoreOptions:
     arcsec: float | None = None
     tile_deg: float = 0.25
     duplicates: bool = True
+    window: Literal["auto", "declared", "percentiles"] = "auto"
+    marks: Literal["hide", "keep"] = "hide"
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 SHARD_BYTES = 256 * 2**20
 NUISANCE_SEPARATOR = ":"
 FLAG_SEPARATOR = ";"
+HIDDEN = "hidden.npy"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,21 @@ def read_layout(folder: Path) -> Layout:
     return Layout(**{**fields, "bands": tuple(fields["bands"])})
 
 
+def write_hidden(folder: Path, region: Bool[np.ndarray, "y x"]) -> None:
+    """Write which pixels no image of the store ever shows."""
+    part = folder / "hidden.npy.part"
+    with part.open("wb") as file:
+        np.save(file, region)
+    part.replace(folder / HIDDEN)
+
+
+def read_hidden(folder: Path) -> Bool[np.ndarray, "y x"] | None:
+    """What `write_hidden` wrote; None where nothing is hidden."""
+    path = folder / HIDDEN
+    region = np.load(path) if path.is_file() else np.zeros((0, 0), bool)
+    return region if region.any() else None
+
+
 def shard_is_done(folder: Path, number: int) -> bool:
     """Whether a shard was finished: its index is written last."""
     return (folder / f"shard-{number:05d}.parquet").is_file()
@@ -66,11 +82,12 @@ def write_shard(
     flags: Sequence[tuple[str, ...]] = (),
     units: Sequence[str] = (),
     fingerprints: Sequence[bytes] = (),
+    marks: Sequence[bytes] = (),
 ) -> None:
     """Write one shard atomically: `images` float16, then the index of what it holds and what was refused.
 
     `refused` has the columns object_id, reason, detail. `flags` are notes on each image, `units` those of its flux,
-    `fingerprints` what it is compared with others by; none where not given. An empty shard is legal: all its rows were
+    `fingerprints` what it is compared with others by, `marks` where something is burned in; none where not given. An empty shard is legal: all its rows were
     refused.
     """
     (folder / f"shard-{number:05d}.parquet").unlink(missing_ok=True)  # no old index beside new pixels
@@ -87,8 +104,9 @@ def write_shard(
             columns[f"{name}{NUISANCE_SEPARATOR}{band}"] = values[:, place].astype(np.float32)
     joined = [FLAG_SEPARATOR.join(notes) for notes in flags] if flags else ""
     columns |= {"flags": joined, "unit": list(units) or "", "fingerprint": list(fingerprints) or b""}
+    columns["marks"] = list(marks) or b""
     accepted = pd.DataFrame(columns, index=range(len(object_ids))).assign(reason="", detail="")
-    refused = refused.assign(offset=-1, flags="", unit="", fingerprint=b"")
+    refused = refused.assign(offset=-1, flags="", unit="", fingerprint=b"", marks=b"")
     index = pd.concat([accepted, refused], ignore_index=True) if len(refused) else accepted
     part = folder / f"shard-{number:05d}.parquet.part"
     index.astype({"object_id": str, "offset": np.int64, "flags": str, "unit": str}).to_parquet(part, index=False)

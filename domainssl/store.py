@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from domainssl.shards import FLAG_SEPARATOR, NUISANCE_SEPARATOR, read_layout
+from domainssl.shards import FLAG_SEPARATOR, NUISANCE_SEPARATOR, read_hidden, read_layout
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Store:
         layout = read_layout(folder)
         self.bands, self.size, self.radiometry = layout.bands, layout.size, layout.radiometry
         self.preparation = layout.preparation
+        hidden = read_hidden(folder)
+        self._hidden = None if hidden is None else torch.from_numpy(hidden)
         self._shards: list[np.ndarray] = []
         shard_of, offset_of, kept = [], [], []
         for number, path in enumerate(sorted(folder.glob("shard-*.parquet"))):
@@ -74,7 +76,7 @@ class Store:
         return [np.flatnonzero(self._shard == number) for number in np.unique(self._shard)]
 
     def batch(self, rows: Int64[np.ndarray, " b"]) -> Batch:
-        """The images of these rows, in this order."""
+        """The images of these rows, in this order; what the store hides is invalid and 0 in all of them."""
         stored = np.empty((len(rows), len(self.bands), self.size, self.size), np.float16)
         order = np.argsort(self._shard[rows], kind="stable")  # touch each shard once
         for place in order:
@@ -82,6 +84,8 @@ class Store:
             stored[place] = self._shards[self._shard[row]][self._offset[row]]
         images = torch.from_numpy(stored.astype(np.float32))
         valid, lacking = _fill(images)
+        if self._hidden is not None:
+            images[:, :, self._hidden], valid[:, :, self._hidden] = 0.0, False
         nuisance = {name: torch.from_numpy(values[rows]) for name, values in self.nuisance.items()}
         if self.radiometry == "linear":
             # back to flux: colours are kept

@@ -5,11 +5,11 @@ from typing import Any
 
 import pandas as pd
 
+from catalogs.scanning import is_source
 from catalogs.table_files import TABLE_SUFFIXES
 from domainssl.embedding import read_parts
 from domainssl.encoders import load_encoder
 from domainssl.heads.files import load_head
-from domainssl.shards import read_layout
 from pipelines import embed, prepare, rank, report
 from pipelines.atomic import atomic_write, write_json
 from pipelines.classify import predicted, safe_name
@@ -48,7 +48,7 @@ def apply(
         target = RunFolder.open(out or trained.applied / _name(trained, recipe, catalog), create=True)
     context = Context(fitted, target, workers, device, progress)
     work = {
-        "prepare": lambda context: prepare.run(context, read_layout(trained.store)),
+        "prepare": lambda context: prepare.run(context, trained.store),
         "embed": lambda context: _embed(context, trained),
         "classify": lambda context: _classify(context, trained, tuple(recipe.labels)),
         "rank": lambda context: rank.rank(context, trained),
@@ -124,7 +124,7 @@ def _entry(recipe: Recipe, catalog: Path, images: Path | None) -> dict[str, Any]
     entry = model.model_dump(mode="json") | {"match": []}
     if DOMAINS[recipe.domain].private:
         entry["file_pattern"] = None  # the run does not keep it
-    if catalog.is_dir():
+    if is_source(catalog, DOMAINS[recipe.domain].suffixes):
         return {
             **entry,
             "name": "applied",

@@ -10,14 +10,11 @@ from catalogs.columns import Columns, missing_column, texts
 from catalogs.cross_match import cross_match
 from catalogs.galaxies.extinction import ebv_at
 from catalogs.sky_groups import sky_groups
-from catalogs.supervisor import supervised
 from catalogs.tables import combine, read_catalog
 from pipelines.domains import DOMAINS
-from pipelines.reading_jobs import Identities, ask
 from pipelines.recipe import CatalogEntry, MatchEntry, Recipe
 from pipelines.steps import Context
 
-CHUNK = 256  # files of which a reading process asks the headers at once
 SIDE_ARCSEC = 60.0  # of cutouts whose size no recipe names: what they show may overlap within it
 FEW_GROUPS = 20
 
@@ -34,6 +31,7 @@ def source(entry: CatalogEntry, domain: str) -> CatalogSource:
         entry.file_pattern,
         DOMAINS[domain].suffixes,
         entry.object_per_hdu,
+        layout=entry.layout,
     )
 
 
@@ -59,11 +57,8 @@ def read_catalogs(recipe: Recipe) -> tuple[pd.DataFrame, list[str]]:
 
 
 def grouped(context: Context, frame: pd.DataFrame) -> pd.DataFrame:
-    """The catalog with a group in every row: the table's, else by its file or place on the sky, else its own."""
-    domain = DOMAINS[context.recipe.domain]
-    if domain.identify is not None:
-        frame = _grouped_by_file(context, frame)
-    if domain.sky:
+    """The catalog with a group in every row: the one it has, else by its place on the sky, else its own."""
+    if DOMAINS[context.recipe.domain].sky:
         frame = _grouped_by_sky(context, frame)
     return frame.assign(group=frame["group"].where(frame["group"].notna(), frame["object_id"]))
 
@@ -107,32 +102,6 @@ def _reddening(frame: pd.DataFrame, folder: Path) -> "pd.Series[float]":
     """E(B-V) of the table, of the map where the table has none."""
     found = pd.Series(ebv_at(frame["ra"].to_numpy(), frame["dec"].to_numpy(), folder), index=frame.index)
     return frame["ebv"].fillna(found) if "ebv" in frame else found
-
-
-def _grouped_by_file(context: Context, frame: pd.DataFrame) -> pd.DataFrame:
-    """Whose image each file says it is, where the table does not."""
-    identify = DOMAINS[context.recipe.domain].identify
-    unknown = np.flatnonzero(frame["group"].isna())
-    if identify is None or not len(unknown):
-        return frame
-    paths = [next(iter(paths), None) for paths in frame["paths"].iloc[unknown]]
-    jobs = [Identities(tuple(paths[n : n + CHUNK]), identify) for n in range(0, len(paths), CHUNK)]
-    found: dict[str | None, tuple[str, str]] = {}
-    with context.progress.counter("prepare: whose images", len(paths)) as counter:
-        for job, answers in supervised(jobs, ask, context.workers):
-            found |= {path: answer for path, answer in zip(job.paths, answers, strict=True) if answer}
-            counter.advance(len(job.paths))
-    known = [found.get(path) for path in paths]
-    for place, name in enumerate(("issuer", "group")):
-        column = frame[name].to_numpy(object, copy=True)
-        column[unknown] = [answer[place] if answer else None for answer in known]
-        frame[name] = pd.Series(column, dtype=object)
-    if nameless := known.count(None):
-        context.progress.note(
-            f"prepare: of {nameless} image(s) neither table nor file says whose they are; each counts as a "
-            "group of its own"
-        )
-    return frame
 
 
 def _grouped_by_sky(context: Context, frame: pd.DataFrame) -> pd.DataFrame:

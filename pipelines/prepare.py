@@ -2,20 +2,26 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float
 
 from catalogs.quarantine import summary, write_quarantine
-from catalogs.reading import Radiometry, Request
+from catalogs.reading import Radiometry, Request, WindowPolicy
 from catalogs.splits import assign_halves
 from catalogs.supervisor import supervised
-from domainssl.shards import Layout, shard_is_done, write_layout
+from domainssl.shards import HIDDEN, Layout, read_layout, shard_is_done, write_layout
 from pipelines.atomic import atomic_write
-from pipelines.catalog import CHUNK, grouped, read_catalogs
+from pipelines.catalog import grouped, read_catalogs
 from pipelines.domains import DOMAINS
 from pipelines.duplicates import find_duplicates, leaks
+from pipelines.header_survey import CHUNK, surveyed, taken_views, window_policy
+from pipelines.marks import hide_marks
 from pipelines.privacy import PublicError, guarded, hide, pseudonyms, write_sources
 from pipelines.reading_jobs import Rows, ShardJob, probe, write
 from pipelines.recipe import Recipe
@@ -23,17 +29,17 @@ from pipelines.steps import Context, StepResult
 from pipelines.targets import targets
 
 
-def run(context: Context, like: Layout | None = None) -> StepResult:
+def run(context: Context, like: Path | None = None) -> StepResult:
     """Read the tables, lay the images down in the store, write catalog.parquet and quarantine.csv.
 
-    Raises ValueError where no image at all could be read, naming the reasons; with `like`, the layout of a finished
+    Raises ValueError where no image at all could be read, naming the reasons; with `like`, the folder of a finished
     run's store, also where these images would be laid down otherwise, before they are.
     """
     with guarded(DOMAINS[context.recipe.domain].private):
         return _run(context, like)
 
 
-def preparation(recipe: Recipe, radiometry: Radiometry) -> str:
+def preparation(recipe: Recipe, radiometry: Radiometry, window: WindowPolicy | None = None) -> str:
     """The name of how files become pixels: in words, and with a hash of everything that decides it.
 
     A catalog's `white` is no part of it: it says what its files mean, and pixels are 0..1 whatever it is.
@@ -48,32 +54,37 @@ def preparation(recipe: Recipe, radiometry: Radiometry) -> str:
         "arcsec": store.arcsec,
         "radiometry": radiometry,
         "letterbox": 2,
+        **({} if window is None else {"window": window}),
+        **({"marks": DOMAINS[recipe.domain].marks_version} if _mark_finder(recipe) is not None else {}),
     }
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
     cut = f" of {store.crop} source px" if store.crop else f" of {store.arcsec:g} arcsec" if store.arcsec else ""
-    return f"{recipe.domain} {version}, {radiometry} {','.join(recipe.bands)}, {store.size} px{cut} ({digest})"
+    shown = "" if window is None else ", declared windows" if window == "declared" else ", percentiles"
+    return f"{recipe.domain} {version}, {radiometry} {','.join(recipe.bands)}, {store.size} px{cut}{shown} ({digest})"
 
 
-def _run(context: Context, like: Layout | None) -> StepResult:
+def _run(context: Context, like: Path | None) -> StepResult:
     recipe, folder = context.recipe, context.run.store
     frame, notes = read_catalogs(recipe)
     for note in notes:
         context.progress.note(f"prepare: {note}")
     _check_labels(recipe, frame)
-    frame = grouped(context, frame)
+    frame = grouped(context, surveyed(context, frame))
     frame["half"] = assign_halves(frame)
     kept = _catalog(context, frame)
     frame["object_id"] = kept["object_id"]
-    rows = _rows(recipe, frame)
-    layout = _layout(context, rows)
-    if like is not None:
-        _same_layout(layout, like)
+    wanted = None if like is None else read_layout(like)
+    window = _window(recipe, frame, wanted)
+    rows = _rows(recipe, frame, window)
+    layout = _layout(context, rows, window)
+    if wanted is not None:
+        _same_layout(layout, wanted)
     write_layout(folder, layout)
 
     step = layout.rows_per_shard(len(frame))
     starts = range(0, len(frame), step)
     waiting = [
-        ShardJob(number, _part(rows, start, start + step), layout, recipe.store, folder)
+        ShardJob(number, _part(rows, start, start + step), layout, recipe.store, folder, _mark_finder(recipe))
         for number, start in enumerate(starts)
         if not shard_is_done(folder, number)
     ]
@@ -99,8 +110,35 @@ def _run(context: Context, like: Layout | None) -> StepResult:
     if len(refused):
         context.progress.note(f"prepare: {len(refused)} of {len(frame)} left out, see {context.run.quarantine.name}")
     counts["duplicates"] = _duplicates(context, kept, index)
-    outputs = (folder, context.run.catalog, context.run.quarantine, context.run.duplicates)
-    return StepResult(outputs, {"counts": counts, "preparation": layout.preparation}, _content(folder, kept, recipe))
+    outputs = [folder, context.run.catalog, context.run.quarantine, context.run.duplicates]
+    if _mark_finder(recipe) is not None:
+        counts["marks"] = _hide_marks(context, frame, index, like)
+        outputs.append(context.run.review)
+    return StepResult(
+        tuple(outputs), {"counts": counts, "preparation": layout.preparation}, _content(folder, kept, recipe)
+    )
+
+
+def _mark_finder(recipe: Recipe) -> Callable[[Float[np.ndarray, "y x"]], Bool[np.ndarray, "y x"]] | None:
+    return DOMAINS[recipe.domain].find_marks if recipe.store.marks == "hide" else None
+
+
+def _hide_marks(context: Context, frame: pd.DataFrame, index: pd.DataFrame, like: Path | None) -> dict[str, Any]:
+    """Writes the store's hidden region and review.csv; what the manifest says of them."""
+    stored = index[index["offset"] >= 0].reset_index(drop=True)
+    said = frame["burned_in"] if "burned_in" in frame else pd.Series(None, frame.index, object)
+    declared = said.set_axis(frame["object_id"]).reindex(stored["object_id"]).reset_index(drop=True)
+    facts, review = hide_marks(context.run.store, context.recipe.store.size, stored, declared, like)
+    with atomic_write(context.run.review) as part:
+        review.to_csv(part, index=False)
+    if facts["images with marks"]:
+        context.progress.note(
+            f"prepare: marks are burned into {facts['images with marks']} of {len(stored)} images; "
+            f"{100 * facts['hidden share']:.1f} % of the frame is hidden in all"
+        )
+    if len(review):
+        context.progress.note(f"prepare: a person has to look at {len(review)} images, see {context.run.review.name}")
+    return {**facts, "version": DOMAINS[context.recipe.domain].marks_version}
 
 
 def _duplicates(context: Context, catalog: pd.DataFrame, index: pd.DataFrame) -> int:
@@ -129,8 +167,16 @@ def _catalog(context: Context, frame: pd.DataFrame) -> pd.DataFrame:
     return hidden
 
 
-def _rows(recipe: Recipe, frame: pd.DataFrame) -> Rows:
-    requests = {e.name: Request(e.bands, e.white, e.missing_band, e.reproject, wcs=False) for e in recipe.catalog}
+def _rows(recipe: Recipe, frame: pd.DataFrame, window: WindowPolicy | None) -> Rows:
+    requests = {
+        entry.name: Request(
+            *(entry.bands, entry.white, entry.missing_band, entry.reproject),
+            wcs=False,
+            window=window or "either",
+            views=taken_views(recipe, entry),
+        )
+        for entry in recipe.catalog
+    }
     return Rows(frame, requests, DOMAINS[recipe.domain].read, recipe.bands)
 
 
@@ -138,13 +184,22 @@ def _part(rows: Rows, start: int, end: int) -> Rows:
     return replace(rows, frame=rows.frame.iloc[start:end])
 
 
-def _layout(context: Context, rows: Rows) -> Layout:
+def _layout(context: Context, rows: Rows, window: WindowPolicy | None) -> Layout:
     """How the store is laid out; linear or display, as the first readable image says, with which others must agree."""
     recipe = context.recipe
     parts = [_part(rows, start, start + CHUNK) for start in range(0, len(rows.frame), CHUNK)]
     found = (answer for _, answer in supervised(parts, probe, 1) if answer)
     radiometry: Radiometry = next(found, "display")
-    return Layout(recipe.bands, recipe.store.size, radiometry, preparation(recipe, radiometry))
+    return Layout(recipe.bands, recipe.store.size, radiometry, preparation(recipe, radiometry, window))
+
+
+def _window(recipe: Recipe, frame: pd.DataFrame, like: Layout | None) -> WindowPolicy | None:
+    """The cohort's window policy; on new data "auto" is what it was for the run that is applied."""
+    found = window_policy(recipe, frame)
+    if like is None or found is None or recipe.store.window != "auto":
+        return found
+    policies: tuple[WindowPolicy, ...] = ("declared", "percentiles")
+    return next((p for p in policies if preparation(recipe, like.radiometry, p) == like.preparation), found)
 
 
 def _same_layout(found: Layout, wanted: Layout) -> None:
@@ -180,7 +235,7 @@ def _check_labels(recipe: Recipe, frame: pd.DataFrame) -> None:
 def _content(folder: Path, frame: pd.DataFrame, recipe: Recipe) -> str:
     """A hash of the stored pixels, their nuisance and what later steps read of each object, labels left out."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("shard-*")):
+    for path in sorted([*folder.glob("shard-*"), *folder.glob(HIDDEN)]):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     uses = {entry.name: entry.use for entry in recipe.catalog}

@@ -64,7 +64,7 @@ def _allowed(values: "pd.Series[Any]", kept: Kept, names: Pseudonyms) -> "pd.Ser
         return pd.to_numeric(values, errors="coerce").astype(float)
     written = texts(values)
     if kept == "pseudonym":
-        shown = [None if text is None else names.of("site", text) for text in written]
+        shown = [None if text is None else names.of(str(values.name), text) for text in written]
     else:
         words = {word.lower(): word for word in kept}
         shown = [None if text is None else words.get(text.lower(), "other") for text in written]

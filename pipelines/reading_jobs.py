@@ -1,4 +1,4 @@
-"""What reading processes do with rows of a catalog: say whose they are, and lay their images down in shards.
+"""What reading processes do with rows of a catalog: ask their headers, and lay their images down in shards.
 
 Imported by those processes: no torch.
 """
@@ -6,10 +6,13 @@ Imported by those processes: no torch.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float
 
+from catalogs.chest_xrays.marks import painted_over
 from catalogs.duplicates import image_fingerprint
 from catalogs.letterbox import letterbox
 from catalogs.reading import Cutout, Radiometry, Reader, Refusal, Request, spread
@@ -17,6 +20,7 @@ from catalogs.sky import sky_sigma
 from catalogs.supervisor import Started
 from domainssl.options import StoreOptions
 from domainssl.shards import Layout, write_shard
+from pipelines.marks import packed
 
 SATURATION = 60_000.0  # sky sigmas; float16 ends at 65,504
 WILD = 1e30
@@ -59,13 +63,14 @@ class Rows:
 
 @dataclass(frozen=True)
 class ShardJob:
-    """Rows of the catalog that become one shard."""
+    """Rows of the catalog that become one shard; `find_marks` looks for what is burned in, in the first band."""
 
     number: int
     rows: Rows
     layout: Layout
     options: StoreOptions
     folder: Path
+    find_marks: Callable[[Float[np.ndarray, "y x"]], Bool[np.ndarray, "y x"]] | None = None
 
     def without(self, row: int, refusal: Refusal) -> "ShardJob":
         """See `catalogs.supervisor.Job`."""
@@ -73,27 +78,27 @@ class ShardJob:
 
 
 @dataclass(frozen=True)
-class Identities:
-    """Files that are asked whom they show."""
+class Survey:
+    """Files whose headers are asked."""
 
     paths: tuple[str | None, ...]
-    identify: Callable[[Path], tuple[str, str] | None]
+    survey: Callable[[Path], Mapping[str, Any] | None]
     answered: frozenset[int] = frozenset()
 
-    def without(self, row: int, refusal: Refusal) -> "Identities":
+    def without(self, row: int, refusal: Refusal) -> "Survey":
         """See `catalogs.supervisor.Job`."""
         return replace(self, answered=self.answered | {row})
 
 
-def ask(job: Identities, started: Started) -> list[tuple[str, str] | None]:
-    """Issuer and id of each file, None where it does not say."""
-    found: list[tuple[str, str] | None] = []
+def ask(job: Survey, started: Started) -> list[Mapping[str, Any] | None]:
+    """What each file's header says, None where there is none."""
+    found: list[Mapping[str, Any] | None] = []
     for row, path in enumerate(job.paths):
         if path is None or row in job.answered:
             found.append(None)
         else:
             started(row)
-            found.append(job.identify(Path(path)))
+            found.append(job.survey(Path(path)))
     return found
 
 
@@ -104,7 +109,7 @@ def probe(job: Rows, started: Started) -> Radiometry | None:
 
 def write(job: ShardJob, started: Started) -> None:
     """Read, letterbox and write the rows of one shard."""
-    images, ids, flags, units, fingerprints, refused = [], [], [], [], [], []
+    images, ids, flags, units, fingerprints, marks, refused = [], [], [], [], [], [], []
     nuisance: dict[str, list[np.ndarray]] = {}
     for object_id, answer in zip(job.rows.frame["object_id"], job.rows.answers(started), strict=True):
         stored = standardised(answer, job.layout, job.options) if isinstance(answer, Cutout) else answer
@@ -117,6 +122,10 @@ def write(job: ShardJob, started: Started) -> None:
         units.append(stored.unit)
         if job.options.duplicates:
             fingerprints.append(image_fingerprint(stored.pixels))
+        if job.find_marks is not None:
+            found = job.find_marks(stored.pixels[0])
+            marks.append(packed(found))
+            images[-1] = np.stack([painted_over(plane, found) for plane in stored.pixels]).astype(np.float16)
         unknown = np.full(len(job.layout.bands), np.nan, np.float32)
         for name in sorted({*nuisance, *stored.nuisance}):
             before = nuisance.setdefault(name, [unknown] * (len(ids) - 1))
@@ -125,7 +134,7 @@ def write(job: ShardJob, started: Started) -> None:
     stack = np.stack(images) if images else np.empty((0, len(bands), side, side), np.float16)
     table = pd.DataFrame(refused, columns=["object_id", "reason", "detail"])
     columns = {name: np.stack(values) for name, values in nuisance.items()}
-    write_shard(job.folder, job.number, ids, stack, columns, bands, table, flags, units, fingerprints)
+    write_shard(job.folder, job.number, ids, stack, columns, bands, table, flags, units, fingerprints, marks)
 
 
 def standardised(cutout: Cutout, layout: Layout, options: StoreOptions) -> Cutout | Refusal:

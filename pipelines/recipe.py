@@ -116,7 +116,9 @@ class CatalogEntry(BaseModel):
     HDU of a file is an object. `missing_band`: an object without one of the bands is refused, or the band masked; a
     catalog that masks may also lack bands of another. `reproject` brings bands on different grids to one. `match`
     brings columns of other tables, labels most of all; `ebv_map` is a folder with the SFD map, for E(B-V) by position.
-    `survey` names the extinction coefficients of its bands.
+    `survey` names the extinction coefficients of its bands. `views`: the radiographs that are taken, by view position;
+    None: what the domain takes, empty: all. With `layout`, `images` is the folder of a public collection as it ships,
+    whose tables are read in place of `table` (see `catalogs.chest_xrays.collections`).
     """
 
     model_config = STRICT
@@ -136,6 +138,8 @@ class CatalogEntry(BaseModel):
     match: tuple[MatchEntry, ...] = ()
     ebv_map: AbsolutePath | None = None
     survey: str | None = None
+    views: tuple[str, ...] | None = None
+    layout: Literal["chexpert", "nih", "rsna", "vindr", "mimic", "mimic_negbio"] | None = None
 
 
 class LabelEntry(BaseModel):
@@ -146,6 +150,8 @@ class LabelEntry(BaseModel):
     ordered levels that are no numbers, from the lowest. `prevalence` is that of the population in mind, for PPV and
     NPV (of yes, or by finding); `outlier` is the error beyond which a real value's prediction counts as an outlier.
     `unknown` are cells that stand for no value: a number in any notation, a text as it is written.
+    Of findings: what -1 counts as (`uncertain`; needed where there is any) and an empty cell (`blank`), and in
+    `provenance` how the labels came about, in words that the page repeats.
 
     With `tree` (see `catalogs.galaxies.question_trees`) the label's name is that of a question, and the columns of its
     votes, as counted or debiased (`form`), go by their published names. Votes are unknown where fewer than `min_votes`
@@ -167,6 +173,9 @@ class LabelEntry(BaseModel):
     form: Literal["raw", "debiased"] = "raw"
     min_votes: int = 0
     min_asked: float = 0.0
+    uncertain: Literal["ignore", "zero", "one"] | None = None
+    blank: Literal["unknown", "zero"] = "unknown"
+    provenance: str | None = None
 
 
 class StartEntry(BaseModel):
@@ -289,7 +298,7 @@ def check_paths(recipe: Recipe) -> None:
     for number, entry in enumerate(recipe.catalog):
         if entry.table is not None and not entry.table.exists():
             problems.append((f"catalog.{number}.table", "no file or folder", entry.table))
-        if entry.images is not None and not entry.images.is_dir():
+        if entry.images is not None and not _is_source(entry.images, recipe.domain):
             problems.append((f"catalog.{number}.images", "no folder", entry.images))
         problems += [
             (f"catalog.{number}.match.{place}.table", "no file", match.table)
@@ -309,6 +318,15 @@ def check_paths(recipe: Recipe) -> None:
 
         private = DOMAINS[recipe.domain].private
         raise RecipeError(*(_missing(*problem, private=private) for problem in problems))
+
+
+def _is_source(images: Path, domain: str) -> bool:
+    if images.is_dir():
+        return True
+    from catalogs.scanning import is_source
+    from pipelines.domains import DOMAINS  # here: a recipe of a folder need not wait for the readers
+
+    return is_source(images, DOMAINS[domain].suffixes)
 
 
 def dump_recipe(recipe: Recipe) -> str:

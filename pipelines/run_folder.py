@@ -77,6 +77,11 @@ class RunFolder:
         return self.folder / "quarantine.csv"
 
     @property
+    def review(self) -> Path:
+        """Images that a person has to look at, each with the reason."""
+        return self.folder / "review.csv"
+
+    @property
     def duplicates(self) -> Path:
         """Objects that stand in the run more than once, by position or by image."""
         return self.folder / "duplicates.csv"

@@ -127,7 +127,7 @@ DEPENDS: dict[str, Depends] = {
 # Files that a step makes, as names of RunFolder's properties: removed before it is done under another key, so that no
 # step resumes from, or reads, what belongs to another recipe.
 FILES: dict[str, tuple[str, ...]] = {
-    "prepare": ("catalog", "quarantine", "duplicates", "store"),
+    "prepare": ("catalog", "quarantine", "duplicates", "review", "store"),
     "pretrain": ("pretraining", "encoder", "scratch"),
     "embed": ("embeddings", "starts"),
     "classify": ("heads", "predictions", "metrics"),

@@ -39,6 +39,8 @@ def targets(frame: pd.DataFrame, label: str, entry: LabelEntry) -> Targets:
     if entry.tree is not None:
         return _tree_votes(frame, label, entry, entry.tree)
     columns = [_without(frame[name], entry.unknown) for name in entry.columns or (label,)]
+    if entry.kind == "yes_no" or (entry.kind == "multilabel" and entry.columns):
+        columns = [_settled(label, column, entry) for column in columns]
     if all(column.isna().all() for column in columns):
         raise CatalogError(
             "labels.{label}: no row has a value in this column; name a column that holds labels", label=label
@@ -60,6 +62,31 @@ def targets(frame: pd.DataFrame, label: str, entry: LabelEntry) -> Targets:
             "labels.{label}: a count of votes is negative; give counts from 0 up, empty where unknown", label=label
         )
     return Targets("votes", _enough(numbers, entry.min_votes), entry.columns)
+
+
+def unsettled(frame: pd.DataFrame, label: str, entry: LabelEntry) -> tuple[int, int]:
+    """In how many cells of a finding, or of several, the source is uncertain, and in how many it says nothing."""
+    columns = [frame[name] for name in entry.columns or (label,)]
+    return sum(int(_uncertain(column).sum()) for column in columns), sum(int(c.isna().sum()) for c in columns)
+
+
+def _uncertain(column: "pd.Series[str]") -> "pd.Series[bool]":
+    return pd.to_numeric(column.astype(object), errors="coerce") == -1
+
+
+def _settled(label: str, column: "pd.Series[str]", entry: LabelEntry) -> "pd.Series[str]":
+    """Cells of -1 (uncertain) and empty ones as the recipe says (Irvin et al. 2019, arXiv:1901.07031, 3.1)."""
+    uncertain, blank = _uncertain(column), column.isna()
+    if uncertain.any() and entry.uncertain is None:
+        raise CatalogError(
+            "labels.{label}: {count} cells are -1, which stands for uncertain; say what they count as: "
+            "labels.{label}.uncertain = 'ignore', 'zero' or 'one'",
+            label=label,
+            count=int(uncertain.sum()),
+        )
+    if entry.uncertain is not None:
+        column = column.astype(object).mask(uncertain, {"ignore": None, "zero": "0", "one": "1"}[entry.uncertain])
+    return column.astype(object).mask(blank, "0") if entry.blank == "zero" else column
 
 
 def _without(column: "pd.Series[str]", unknown: tuple[float | str, ...]) -> "pd.Series[str]":

@@ -10,12 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from catalogs.chest_xrays.collections import COLLECTIONS, chexpert, mimic, nih, rsna, vindr
 from catalogs.chest_xrays.collections.layout import ages, canonical, states, views
-from catalogs.chest_xrays.uncertain import Unsettled, settle
 from catalogs.errors import CatalogError, MissingFileError
 
 TOKEN = "Zqxwvtoken"
@@ -527,32 +524,3 @@ def test_cells() -> None:
     empty = canonical(pd.DataFrame({"a": []}, dtype=object), id=[], file=[])
     assert list(empty.columns) == [*COMMON, "a"]
     assert len(empty) == 0
-
-
-@given(
-    values=st.lists(st.sampled_from(["1", "0", "-1", None])),
-    policy=st.sampled_from(["ignore", "zero", "one"]),
-    blank=st.sampled_from(["unknown", "zero"]),
-)
-def test_settled_values(values: list[str | None], policy: str, blank: str) -> None:
-    settled, counts = settle(values, policy, blank)  # type: ignore[arg-type]
-    assert counts == Unsettled(values.count("-1"), values.count(None))
-    assert len(settled) == len(values)
-    for before, after in zip(values, settled, strict=True):
-        if before in ("0", "1"):
-            assert after == before
-        elif before == "-1":
-            assert after == {"ignore": None, "zero": "0", "one": "1"}[policy]
-        else:
-            assert after == {"unknown": None, "zero": "0"}[blank]
-
-
-def test_settling_is_never_silent() -> None:
-    with pytest.raises(TypeError):
-        settle(["1"])  # type: ignore[call-arg]
-    with pytest.raises(TypeError):
-        settle(["1"], "zero")  # type: ignore[call-arg]
-    with pytest.raises(CatalogError, match=r"2 value\(s\)") as caught:
-        settle(["1", TOKEN, "1.0"], "zero", "zero")
-    assert TOKEN not in str(caught.value)
-    assert settle([], "one", "unknown") == ([], Unsettled(0, 0))

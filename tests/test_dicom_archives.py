@@ -1,6 +1,7 @@
 """Zip archives and DICOMDIRs: the bytes of the files they hold, nothing on disk, and no names in what is said."""
 
 import io
+import itertools
 import os
 import random
 import shutil
@@ -84,6 +85,9 @@ def test_members_are_listed_and_opened_as_the_unpacked_files_would_be(tmp_path: 
     pd.testing.assert_frame_equal(zipped, unpacked)
 
 
+_TICKS = itertools.count(1)
+
+
 @given(
     files=st.dictionaries(
         st.lists(st.text("abIM0189._-é ", min_size=1, max_size=9), min_size=1, max_size=3).map("/".join),
@@ -99,7 +103,7 @@ def test_listing_then_opening_gives_the_bytes(
 ) -> None:
     files = {name: data for name, data in files.items() if not any(p.startswith(".") for p in name.split("/"))}
     archive = packed(tmp_path / "p.zip", files, method)
-    os.utime(archive, ns=(0, random.randrange(2**60)))  # examples follow one another within the clock's grain
+    os.utime(archive, ns=(0, next(_TICKS)))  # examples follow one another within the clock's grain
     assert set(list_members(archive)) == set(files)
     for name, data in files.items():
         assert content(archive / name) == data
@@ -314,7 +318,6 @@ def test_pydicom_reads_members_as_files(tmp_path: Path) -> None:
 
 
 def test_one_limit_for_files_and_members(tmp_path: Path) -> None:
-    assert archives.MAX_BYTES == headers.MAX_BYTES
     with (tmp_path / "a").open("wb") as file:
         file.truncate(archives.MAX_BYTES + 1)
     (tmp_path / "b").touch()

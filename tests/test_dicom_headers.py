@@ -1,4 +1,4 @@
-"""What is asked of a DICOM file before its pixels are decoded, its identity, and what may be said of it."""
+"""What is asked of a DICOM file before its pixels are decoded, and what may be said of it."""
 
 import logging
 import warnings
@@ -17,12 +17,13 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from catalogs.checks import MAX_PIXELS
-from catalogs.chest_xrays import headers
+from catalogs.chest_xrays import archives, headers
 from catalogs.chest_xrays.headers import header_flags, read_header
-from catalogs.chest_xrays.identity import Identity, read_identity
 from catalogs.chest_xrays.pixels import decode
+from catalogs.chest_xrays.survey import survey
 from catalogs.chest_xrays.reader import read_chest_xrays
 from catalogs.chest_xrays.streams import stream_size
+from catalogs.chest_xrays.survey import survey
 from catalogs.reading import Cutout, Refusal, Request
 
 RAMP = np.arange(0, 1024, dtype=np.uint16).reshape(32, 32)
@@ -85,7 +86,7 @@ def test_files_that_are_no_dicom(tmp_path: Path) -> None:
         outcome = answer(path)
         assert isinstance(outcome, Refusal)
         assert outcome.reason == reason
-        assert read_identity(path) is None
+        assert survey(path) is None
     missing = answer(tmp_path / "absent")
     assert isinstance(missing, Refusal)
     assert missing.reason == "missing"
@@ -158,12 +159,12 @@ def test_a_deflated_bomb_is_not_inflated(tmp_path: Path, monkeypatch: pytest.Mon
     outcome = answer(path)
     assert isinstance(outcome, Refusal)
     assert outcome.reason == "too_large"
-    assert read_identity(path) is None
+    assert survey(path) is None
 
 
 def test_files_too_large_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(radiograph(RAMP), tmp_path / "a.dcm")
-    monkeypatch.setattr(headers, "MAX_BYTES", 100)
+    monkeypatch.setattr(archives, "MAX_BYTES", 100)
     outcome = answer(path)
     assert isinstance(outcome, Refusal)
     assert outcome.reason == "too_large"
@@ -256,14 +257,14 @@ def test_every_truncation_and_many_flips_give_an_answer(tmp_path: Path) -> None:
         for end in range(0, len(content), 23):
             path.write_bytes(content[:end])
             assert isinstance(answer(path), Cutout | Refusal)
-            read_identity(path)
+            survey(path)
         for _ in range(60):
             damaged = bytearray(content)
             for position in random.integers(132, len(content), 4):
                 damaged[position] = random.integers(256)
             path.write_bytes(damaged)
             assert isinstance(answer(path), Cutout | Refusal)
-            read_identity(path)
+            survey(path)
 
 
 def test_deep_nesting_is_refused(tmp_path: Path) -> None:
@@ -343,25 +344,6 @@ def test_nothing_of_the_tags_is_repeated(
     for text in (said, caplog.text, captured.out, captured.err):
         assert TOKEN not in text
     assert str(folder) not in said
-
-
-def test_identity_is_read_and_not_shown(tmp_path: Path) -> None:
-    path = write(radiograph(RAMP, PatientID=" 123 ", IssuerOfPatientID="Ward A "), tmp_path / "a.dcm")
-    assert read_identity(path) == Identity("Ward A", "123")
-    assert "123" not in repr(read_identity(path))
-    assert read_identity(write(radiograph(RAMP, PatientID="7"), tmp_path / "b.dcm")) == Identity("", "7")
-    assert read_identity(write(radiograph(RAMP, PatientID="  "), tmp_path / "c.dcm")) is None
-    assert read_identity(write(radiograph(RAMP), tmp_path / "d.dcm")) is None
-    assert read_identity(tmp_path / "absent") is None
-    deflated = radiograph(RAMP, syntax="1.2.840.10008.1.2.1.99", PatientID="8")
-    assert read_identity(write(deflated, tmp_path / "e.dcm")) == Identity("", "8")
-
-
-def test_identity_needs_no_more_than_the_tags_before_it(tmp_path: Path) -> None:
-    content = write(radiograph(RAMP, PatientID="123", PatientSex="O"), tmp_path / "a.dcm").read_bytes()
-    end = content.index(b"\x10\0\x40\0CS")
-    (tmp_path / "b.dcm").write_bytes(content[: end + 8] + b"\xff" * 8)
-    assert read_identity(tmp_path / "b.dcm") == Identity("", "123")
 
 
 def test_a_good_header_keeps_what_decoding_needs(tmp_path: Path) -> None:

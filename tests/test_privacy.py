@@ -182,7 +182,7 @@ def test_a_whole_run_leaves_no_trace(
     assert catalog["group"].str.fullmatch(r"pat-[a-z2-7]{16}").all()
     quarantine = pd.read_csv(out / "run" / "quarantine.csv")
     assert set(quarantine["reason"]) <= {
-        *("missing", "no_pixels", "not_dicom", "undecodable", "bad_header", "colour"),
+        *("missing", "no_pixels", "not_dicom", "undecodable", "bad_header", "colour", "view"),
     }
     assert len(quarantine) == (2 if source == MATCHED else 5)
     assert len(catalog) == (32 if source == MATCHED else 35)

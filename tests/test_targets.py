@@ -11,7 +11,7 @@ from catalogs.columns import Columns
 from catalogs.errors import CatalogError
 from catalogs.tables import read_catalog
 from pipelines.recipe import LabelEntry, RecipeError, parse_recipe
-from pipelines.targets import targets
+from pipelines.targets import targets, unsettled
 
 RECIPE = """\
 domain = "galaxies"
@@ -46,7 +46,7 @@ def test_another_word_for_yes_is_named():
     assert found.outputs == ("healthy", "pneumonia")
     with pytest.raises(CatalogError, match=r"'healthy' is neither yes nor no.*labels.label.yes"):
         made("yes_no", {"label": ["pneumonia", "healthy"]})
-    with pytest.raises(CatalogError, match="'-1' is neither yes nor no"):  # CheXpert's uncertain is nobody's no
+    with pytest.raises(CatalogError, match="cells are -1, which stands for uncertain"):  # nobody's no
         made("yes_no", {"label": ["1", "0", "-1"]})
 
 
@@ -215,3 +215,25 @@ def test_in_a_private_domain_no_word_of_a_column_is_quoted():
         made("yes_no", {"label": ["Doe^John", "0"]})
     assert "Doe" in str(caught.value)
     assert "Doe" not in caught.value.public
+
+
+@pytest.mark.parametrize("policy", ["ignore", "zero", "one"])
+@pytest.mark.parametrize("blank", ["unknown", "zero"])
+def test_uncertain_and_empty_findings_count_as_the_recipe_says(policy: str, blank: str) -> None:
+    frame = pd.DataFrame({"a": ["1", "0", "-1", None, "-1.0"], "b": ["0.0", None, "1", "1", "0"]}, dtype=object)
+    entry = LabelEntry(kind="multilabel", columns=("a", "b"), uncertain=policy, blank=blank)
+    uncertain = {"ignore": np.nan, "zero": 0.0, "one": 1.0}[policy]
+    empty = {"unknown": np.nan, "zero": 0.0}[blank]
+    found = targets(frame, "findings", entry).y
+    np.testing.assert_array_equal(found[:, 0], [1, 0, uncertain, empty, uncertain])
+    np.testing.assert_array_equal(found[:, 1], [0, empty, 1, 1, 0])
+    assert unsettled(frame, "findings", entry) == (2, 2)
+    alone = targets(frame, "a", LabelEntry(kind="yes_no", uncertain=policy, blank=blank)).y[:, 0]
+    np.testing.assert_array_equal(alone, found[:, 0])
+
+
+def test_uncertain_findings_are_never_settled_in_silence() -> None:
+    frame = pd.DataFrame({"a": ["1", "0", "-1"]}, dtype=object)
+    with pytest.raises(CatalogError, match=r"1 cells are -1.*labels\.a\.uncertain = 'ignore', 'zero' or 'one'"):
+        targets(frame, "a", LabelEntry(kind="yes_no"))
+    assert targets(frame, "a", LabelEntry(kind="real")).y[2] == -1  # a number is a number

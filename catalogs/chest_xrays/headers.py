@@ -16,11 +16,11 @@ from typing import Any, BinaryIO
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
-from pydicom.filereader import read_file_meta_info
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, UID_dictionary
 
-from catalogs.checks import MAX_PIXELS, refuse_file, refuse_size
+from catalogs.checks import refuse_size
+from catalogs.chest_xrays.archives import MAX_BYTES, DamagedMemberError, open_source
 from catalogs.chest_xrays.streams import stream_size
 from catalogs.reading import Refusal
 
@@ -31,8 +31,6 @@ RADIOGRAPHS: dict[str, str | None] = {
     "1.2.840.10008.5.1.4.1.1.1.1.1": "for processing",  # Digital X-Ray, for processing
     "1.2.840.10008.5.1.4.1.1.7": "secondary capture",
 }
-# No image within MAX_PIXELS, of 16 bits and with its header, has a larger file.
-MAX_BYTES = 2 * MAX_PIXELS + 2**26
 
 # PS3.3 C.7.6.3.1.2, retired values included: the only ones that may be quoted.
 _COLOUR = (
@@ -54,13 +52,19 @@ def read_header(path: Path) -> Dataset | Refusal:
     """
     with silence():
         try:
-            refusal = refuse_file(path) or refuse_form(path)
-            if refusal:
-                return refusal
-            dataset = dcmread(path)
+            source = open_source(path)
+            if isinstance(source, Refusal):
+                return source
+            with source as file:
+                refusal = refuse_form(file)
+                if refusal:
+                    return refusal
+                dataset = dcmread(file)
             return _refuse_data_set(dataset) or dataset
         except MemoryError:
             return Refusal("too_large", "the file needs more memory than there is")
+        except DamagedMemberError as error:
+            return error.refusal
         except Exception as error:  # noqa: BLE001 - one bad file must not end a run over a million
             return Refusal("bad_header", f"the header cannot be read ({error_kind(error)})")
 
@@ -68,33 +72,27 @@ def read_header(path: Path) -> Dataset | Refusal:
 def header_flags(dataset: Dataset) -> tuple[str, ...]:
     """What is unusual in a data set that `read_header` gave: its class, and a NumberOfFrames of 0."""
     with silence():
-        flags = [RADIOGRAPHS[_sop_class(dataset)]]
+        flags = [RADIOGRAPHS[sop_class(dataset)]]
         if _integer(dataset, "NumberOfFrames") == 0:
             flags.append("0 frames declared")
     return tuple(flag for flag in flags if flag)
 
 
-def refuse_form(path: Path) -> Refusal | None:
-    """Refusal where an existing file is not in PS3.10's format or too large to be opened, else None.
+def refuse_form(file: BinaryIO) -> Refusal | None:
+    """Refusal where an open file is not in PS3.10's format or inflates beyond bounds, else None; left at its start.
 
-    Reasons: too_large, not_dicom, no_file_meta. A deflated data set is inflated in pieces that are not kept, since
-    pydicom inflates it whole, however large it becomes. Raises what pydicom and zlib raise for damaged files.
+    Reasons: not_dicom, no_file_meta, too_large. A deflated data set is inflated in pieces that are not kept, since
+    pydicom inflates it whole, however large it becomes. Raises what zlib and reading raise for damaged files.
     """
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        return Refusal("too_large", f"the file has {size:,} bytes, more than {MAX_BYTES:,}")
-    with path.open("rb") as file:
-        start = file.read(132)
-        if start[128:] != b"DICM":
-            # Groups 0002 and 0008 come first in every data set, in either byte order.
-            if start[:2] in (b"\x02\0", b"\x08\0", b"\0\x02", b"\0\x08") and len(start) > 8:
-                return Refusal("no_file_meta", "a data set without preamble and file meta: its encoding is unknown")
-            return Refusal("not_dicom", "the file lacks the prefix DICM")
-        if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-            file.seek(132)
-            _skip_file_meta(file)
-            if _inflates_beyond(file, MAX_BYTES):
-                return Refusal("too_large", f"the deflated data set has more than {MAX_BYTES:,} bytes")
+    start = file.read(132)
+    if start[128:] != b"DICM":
+        # Groups 0002 and 0008 come first in every data set, in either byte order.
+        if start[:2] in (b"\x02\0", b"\x08\0", b"\0\x02", b"\0\x08") and len(start) > 8:
+            return Refusal("no_file_meta", "a data set without preamble and file meta: its encoding is unknown")
+        return Refusal("not_dicom", "the file lacks the prefix DICM")
+    if _skip_file_meta(file) == DeflatedExplicitVRLittleEndian and _inflates_beyond(file, MAX_BYTES):
+        return Refusal("too_large", f"the deflated data set has more than {MAX_BYTES:,} bytes")
+    file.seek(0)
     return None
 
 
@@ -127,17 +125,17 @@ def _refuse_class(dataset: Dataset) -> Refusal | None:
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if not isinstance(syntax, UID) or not syntax:
         return Refusal("no_transfer_syntax", "the file does not say how it is encoded")
-    sop_class = _sop_class(dataset)
-    name = registered(sop_class, "an unknown SOP class")
+    uid = sop_class(dataset)
+    name = registered(uid, "an unknown SOP class")
     if not dataset.get("PixelData"):
-        if not sop_class:
+        if not uid:
             return Refusal("no_pixels", "the file holds no pixels and names no SOP class")
-        if sop_class in RADIOGRAPHS or "Image" in name:
+        if uid in RADIOGRAPHS or "Image" in name:
             return Refusal("no_pixels", f"the file is {name}, but holds no pixels")
         return Refusal("not_image", f"the file is {name}")
-    if not sop_class:
+    if not uid:
         return Refusal("bad_header", "the file names no SOP class")
-    if sop_class not in RADIOGRAPHS:
+    if uid not in RADIOGRAPHS:
         return Refusal("not_radiograph", f"the image is {name}")
     return None
 
@@ -204,7 +202,7 @@ def _refuse_encoding(dataset: Dataset) -> Refusal | None:
     return None
 
 
-def _sop_class(dataset: Dataset) -> str:
+def sop_class(dataset: Dataset) -> str:
     """The SOP class, from the file meta where the data set has none; "" where neither is one UID."""
     for value in (dataset.get("SOPClassUID"), dataset.file_meta.get("MediaStorageSOPClassUID")):
         if isinstance(value, UID) and value:
@@ -223,16 +221,22 @@ def _integer(dataset: Dataset, keyword: str) -> int | None:
     return int(value) if isinstance(value, int) else None
 
 
-def _skip_file_meta(file: BinaryIO) -> None:
-    """Leave the file at the first byte after group 0002, which is explicit little endian (PS3.10 7.1)."""
+def _skip_file_meta(file: BinaryIO) -> str:
+    """Leave the file at the first byte after group 0002, which is explicit little endian (PS3.10 7.1), and return the
+    transfer syntax (0002,0010), "" where there is none."""
+    syntax = b""
     while header := file.read(8):
         if header[:2] != b"\x02\0":
             file.seek(-len(header), 1)
-            return
+            break
         length = int.from_bytes(header[6:], "little")
         if header[4:6] in (b"OB", b"OW", b"UN", b"SQ", b"UT"):
             length = int.from_bytes(file.read(4), "little")
-        file.seek(length, 1)
+        end = file.tell() + length
+        if header[2:4] == b"\x10\0":
+            syntax = file.read(min(length, 64))
+        file.seek(end)
+    return syntax.rstrip(b"\0 ").decode("ascii", "replace")
 
 
 def _inflates_beyond(file: BinaryIO, limit: int) -> bool:

@@ -16,7 +16,7 @@ from pydicom.uid import UID
 
 from catalogs.checks import refuse_pixels
 from catalogs.chest_xrays.headers import error_kind, registered, silence
-from catalogs.reading import Refusal
+from catalogs.reading import Refusal, WindowPolicy
 
 # Black and white where no window is declared: percentiles of the valid pixels.
 PERCENTILES = (0.5, 99.5)
@@ -29,7 +29,9 @@ BAD_WINDOW = "window not usable"
 CONTRADICTORY = "contradictory polarity"
 
 
-def decode(dataset: Dataset) -> tuple[Float32[np.ndarray, "y x"], tuple[str, ...]] | Refusal:
+def decode(
+    dataset: Dataset, window: WindowPolicy = "either"
+) -> tuple[Float32[np.ndarray, "y x"], tuple[str, ...]] | Refusal:
     """Grey values 0..1 in which dense tissue is bright, NaN where padded, and flags; or why there are none.
 
     `dataset` is one that `catalogs.chest_xrays.headers.read_header` gave. Stored values become modality values
@@ -40,6 +42,9 @@ def decode(dataset: Dataset) -> tuple[Float32[np.ndarray, "y x"], tuple[str, ...
     are inverted once where either Photometric Interpretation is MONOCHROME1 or Presentation LUT Shape is INVERSE; where
     only one of the two asks for it although the other is given, the flag is "contradictory polarity". Stored values in
     the Pixel Padding range (PS3.3 C.7.5.1.1.2) are NaN and take no part in any scale.
+
+    That is `window` "either". Within a cohort it would tell where an image comes from, so there is one policy for all:
+    "declared" refuses what has no usable window (no_window), "percentiles" looks at none.
 
     Refusals: undecodable, shape, bad_header (an unusable modality LUT or rescale), too_large (memory), and those of
     `catalogs.checks.refuse_pixels`. Never raises for a bad file.
@@ -58,7 +63,7 @@ def decode(dataset: Dataset) -> tuple[Float32[np.ndarray, "y x"], tuple[str, ...
             bits = int(dataset.BitsStored)
             return Refusal("undecodable", f"{bits}-bit pixels in {syntax} cannot be decoded ({error_kind(error)})")
         try:
-            return _displayed(dataset, stored)
+            return _displayed(dataset, stored, window)
         except MemoryError:
             return Refusal("too_large", "the pixels need more memory than there is")
         except Exception as error:  # noqa: BLE001 - one bad file must not end a run over a million
@@ -94,7 +99,7 @@ def _plugin(syntax: UID) -> str:
 
 
 def _displayed(
-    dataset: Dataset, stored: Integer[np.ndarray, "y x"]
+    dataset: Dataset, stored: Integer[np.ndarray, "y x"], window: WindowPolicy
 ) -> tuple[Float32[np.ndarray, "y x"], tuple[str, ...]] | Refusal:
     indices = stored.view(f"u{stored.dtype.itemsize}")
     every = np.arange(2 ** (8 * stored.dtype.itemsize), dtype=indices.dtype).view(stored.dtype).astype(np.float64)
@@ -102,7 +107,9 @@ def _displayed(
     counts = _counts(indices, len(every))
     counts[padded] = 0
     levels = _Levels(counts, _modality(dataset, every, counts > 0))
-    grey, flags = _grey(dataset, levels)
+    grey, flags = _grey(dataset, levels, window)
+    if flags and window == "declared":
+        return Refusal("no_window", "the header has no window that could be used, and the recipe takes declared ones")
     inverted, contradictory = _polarity(dataset)
     if inverted:
         grey = np.float32(1) - grey
@@ -184,8 +191,12 @@ def _looked_up(
     return entries[index], entries
 
 
-def _grey(dataset: Dataset, levels: _Levels) -> tuple[Float32[np.ndarray, " level"], tuple[str, ...]]:
+def _grey(
+    dataset: Dataset, levels: _Levels, window: WindowPolicy
+) -> tuple[Float32[np.ndarray, " level"], tuple[str, ...]]:
     """Each level's display value, 0..1, not yet inverted, and the flags of how it was found."""
+    if window == "percentiles":
+        return _shown(_by_percentiles(levels)), ()
     try:
         grey = _by_declared_window(dataset, levels)
         flags = () if grey is not None else (NO_WINDOW,)

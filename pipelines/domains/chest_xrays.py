@@ -1,25 +1,19 @@
 """Chest radiographs, from DICOM or pictures: upright, private, exposure that means nothing, sides that may."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from catalogs.chest_xrays.identity import read_identity
+from catalogs.chest_xrays.marks import MARKS_VERSION, find_marks
 from catalogs.chest_xrays.reader import read_chest_xrays
+from catalogs.chest_xrays.survey import VIEWS, survey
 from catalogs.reading import Radiometry
 from catalogs.scanning import ANY_SUFFIX
 from pipelines.domains.domain import Domain, Kept
 
 if TYPE_CHECKING:
     from domainssl.views.operation import Policy
-
-
-def identify(path: Path) -> tuple[str, str] | None:
-    """Issuer and number of the patient whom a DICOM file shows, as the file has them; None where it does not say."""
-    identity = read_identity(path)
-    return None if identity is None else (identity.issuer, identity.patient)
 
 
 def views(
@@ -53,15 +47,21 @@ NOTICES = (
     "saliency is not localisation; an anomaly is not a disease.",
     "Contains pseudonymised patient images; not anonymous; do not share outside the approved project.",
 )
-# Columns of a table that tell about the image and not who is on it; `truth` and `trouble` are the simulation's words.
-_VIEWS = ("PA", "AP", "LL", "RL", "LATERAL", "L", "OTHER", "UNKNOWN")
+# Columns of tables and headers that tell about the image and not who is on it; `truth` and `trouble` are the
+# simulation's words.
 _TROUBLE = ("inverted", "rotated", "cut", "empty")
 _KINDS = ("normal", "effusion", "opacity", "cardiomegaly", "dextrocardia", "metal", "white_out", *_TROUBLE)
 KEPT: dict[str, Kept] = {
-    "view": _VIEWS,
-    "view_position": _VIEWS,
+    "view": VIEWS,
     "sex": ("M", "F", "O", "male", "female", "other"),
     "age": "number",
+    "laterality": ("L", "R", "B", "U"),
+    "modality": ("CR", "DX"),
+    "photometric": ("MONOCHROME1", "MONOCHROME2"),
+    "bits": "number",
+    "pixel_mm": "number",
+    "burned_in": ("YES", "NO"),
+    "scanner": "pseudonym",
     "site": "pseudonym",
     "simulated": ("true", "false"),
     "truth": _KINDS,
@@ -73,7 +73,7 @@ CHEST_XRAYS = Domain(
     "chest_xrays",
     "Chest radiographs",
     NOTICES,
-    2,
+    3,
     read_chest_xrays,
     views,
     render,
@@ -82,5 +82,8 @@ CHEST_XRAYS = Domain(
     suffixes=ANY_SUFFIX,
     private=True,
     kept=KEPT,
-    identify=identify,
+    survey=survey,
+    taken_views=("PA", "AP", "UNKNOWN"),
+    find_marks=find_marks,
+    marks_version=MARKS_VERSION,
 )

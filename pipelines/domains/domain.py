@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from catalogs.reading import Radiometry, Reader
 from catalogs.scanning import READABLE_SUFFIXES
@@ -51,8 +51,9 @@ class Domain:
     `private`: files, names and ids can tell who somebody is. Then ids become pseudonyms before anything is written, of
     the catalog's columns only the labels and those of `kept` stay, as far as their values are what it allows, and no
     message quotes a file or a path.
-    `identify` gives the raw issuer and id of whom a file shows, for tables without a group column; with `sky`, objects
-    that lie together on the sky are a group.
+    `survey` gives what a file's header says by column: group and issuer (raw), view and others, for what the table does
+    not say; `taken_views` those that are taken where the recipe names none. `find_marks` finds what is burned
+    into an image, which is then hidden in all. With `sky`, objects that lie together on the sky are a group.
     """
 
     name: str
@@ -67,5 +68,8 @@ class Domain:
     suffixes: tuple[str, ...] = READABLE_SUFFIXES
     private: bool = False
     kept: Mapping[str, Kept] = field(default_factory=dict)
-    identify: Callable[[Path], tuple[str, str] | None] | None = None
+    survey: Callable[[Path], Mapping[str, Any] | None] | None = None
+    taken_views: tuple[str, ...] = ()
+    find_marks: Callable[[Float[np.ndarray, "y x"]], Bool[np.ndarray, "y x"]] | None = None
+    marks_version: int = 0
     sky: bool = False

@@ -1,0 +1,123 @@
+"""What the headers of an archive say, asked before anything is decoded: whose images they are, views, devices, pixels.
+
+A table wins over headers, column by column and row by row.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from catalogs.columns import usual_column
+from catalogs.reading import WindowPolicy
+from catalogs.supervisor import supervised
+from pipelines.domains import DOMAINS
+from pipelines.privacy import PublicError
+from pipelines.reading_jobs import Survey, ask
+from pipelines.recipe import CatalogEntry, Recipe
+from pipelines.steps import Context
+
+CHUNK = 256  # files that a reading process is asked about at once
+_WRITTEN = ("view", "sex", "age", "scanner")  # also found under other usual names
+# From so many images on, one number for more than half of them is no patient's.
+FEWEST_TO_JUDGE = 10
+
+
+def surveyed(context: Context, frame: pd.DataFrame) -> pd.DataFrame:
+    """The catalog with what the headers add to it; as it is in domains without a survey.
+
+    Raises PublicError where a split by patient would be a lie: PatientID is blank in files whose patient no table
+    names, or one number stands for more than half of all images.
+    """
+    survey = DOMAINS[context.recipe.domain].survey
+    if survey is None:
+        return frame
+    frame = _usual_names(frame, context.recipe)
+    paths = [next(iter(paths), None) for paths in frame["paths"]]
+    jobs = [Survey(tuple(paths[n : n + CHUNK]), survey) for n in range(0, len(paths), CHUNK)]
+    told: dict[str | None, Mapping[str, Any]] = {}
+    with context.progress.counter("prepare: headers", len(paths)) as counter:
+        for job, answers in supervised(jobs, ask, context.workers):
+            told |= {path: answer for path, answer in zip(job.paths, answers, strict=True) if answer}
+            counter.advance(len(job.paths))
+    columns = ("view", "elsewhere", *(next(iter(told.values()), {})))
+    headers = pd.DataFrame([told.get(path) or {} for path in paths], frame.index, list(dict.fromkeys(columns)))
+    frame = _filled(frame, headers, context.recipe)
+    asked = pd.Series([path in told for path in paths], index=frame.index)
+    taken = frame["elsewhere"].isna() & _of_a_taken_view(context.recipe, frame)  # others are refused when they are read
+    _check_patients(context, frame[taken], asked[taken])
+    return frame
+
+
+def window_policy(recipe: Recipe, frame: pd.DataFrame) -> WindowPolicy | None:
+    """The one policy of a cohort: the recipe's; "auto" takes declared windows where every DICOM file declares one.
+
+    None in domains without a survey.
+    """
+    if DOMAINS[recipe.domain].survey is None:
+        return None
+    if recipe.store.window != "auto":
+        return recipe.store.window
+    declared = frame["window"].dropna() if "window" in frame else pd.Series([], dtype=object)
+    return "declared" if (declared == "yes").all() else "percentiles"
+
+
+def _usual_names(frame: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
+    """Columns of the table that say what headers say too, under the headers' names."""
+    others = [name for name in frame.columns if name not in recipe.label_columns]
+    found = {usual_column(name, others): name for name in _WRITTEN if name not in frame}
+    return frame.rename(columns={name: as_header for name, as_header in found.items() if name is not None})
+
+
+def _filled(frame: pd.DataFrame, headers: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
+    named = frame["group"].notna()
+    for name in (column for column in headers if column not in recipe.label_columns):
+        header = headers[name].astype(object).where(headers[name].notna(), None)
+        if name == "issuer":  # a header's belongs to the header's number
+            header = header.where(~named, None)
+        if name not in frame:
+            frame[name] = header
+        elif frame[name].isna().any():
+            own = frame[name].astype(object)
+            frame[name] = own.where(own.notna(), header)
+    if "spacing_mm" in frame and recipe.store.arcsec is None:
+        side = pd.Series(recipe.store.crop or frame["longer_side"], index=frame.index)
+        frame["pixel_mm"] = frame["spacing_mm"].astype(float) * side.astype(float) / recipe.store.size
+    return frame
+
+
+def _of_a_taken_view(recipe: Recipe, frame: pd.DataFrame) -> "pd.Series[bool]":
+    taken, found = pd.Series(True, index=frame.index), frame["view"].fillna("UNKNOWN").astype(str).str.upper()
+    for entry in recipe.catalog:
+        if views := taken_views(recipe, entry):
+            others = set(DOMAINS[recipe.domain].kept["view"]) - set(views)
+            taken &= ~((frame["catalog"] == entry.name) & found.isin(others))
+    return taken
+
+
+def taken_views(recipe: Recipe, entry: CatalogEntry) -> tuple[str, ...]:
+    """The views of a catalog that are read, () for all."""
+    return DOMAINS[recipe.domain].taken_views if entry.views is None else entry.views
+
+
+def _check_patients(context: Context, frame: pd.DataFrame, asked: "pd.Series[bool]") -> None:
+    remedy = (
+        "name the table's column of patients in columns.group (where each image is of a patient of its own, the id)"
+    )
+    nameless = frame["group"].isna()
+    if blank := int((nameless & asked).sum()):
+        raise PublicError(
+            f"PatientID is blank, zeros or a word for nobody in {blank} of {int(asked.sum())} DICOM files, and the "
+            f"table does not say whose they are: a split by patient would be a lie; {remedy}"
+        )
+    if others := int(nameless.sum()):
+        context.progress.note(
+            f"prepare: of {others} image(s) neither table nor file says whose they are; each counts as a "
+            "group of its own"
+        )
+    people = frame.loc[~nameless, ["issuer", "group"]].fillna("")
+    if len(people) >= FEWEST_TO_JUDGE and (most := int(people.value_counts().iloc[0])) > len(people) / 2:
+        raise PublicError(
+            f"one patient number stands for {most} of {len(people)} images, so it is no patient's: a split by patient "
+            f"would be a lie; {remedy}"
+        )
