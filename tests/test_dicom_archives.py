@@ -25,7 +25,7 @@ from pydicom.fileset import FileSet
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, generate_uid
 
 from catalogs.canonical import CatalogSource
-from catalogs.chest_xrays import archives, dicomdir, headers
+from catalogs.chest_xrays import archives, dicomdir
 from catalogs.chest_xrays.archives import DamagedMemberError, is_medium, list_members, open_source, source_size
 from catalogs.chest_xrays.dicomdir import FolderNames, dicomdir_files
 from catalogs.columns import Columns

@@ -90,7 +90,7 @@ def draw_exposure(anatomy: Anatomy, view: View, size: int, scanner: Scanner, see
 def _dose(rng: np.random.Generator) -> float:
     """In stops, two decimals: mostly within half a stop; one in fifteen is off by 1.2 to 2.5."""
     usual, far, sign = rng.normal(0, 0.35), rng.uniform(1.2, 2.5), rng.choice([-1, 1])
-    return round(float(sign * far if rng.random() < 1 / 15 else np.clip(usual, -1, 1)), 2)
+    return round(float(sign * far if rng.random() < 1 / 15 else np.clip(usual, -1, 1)), 2) + 0.0  # no -0.0
 
 
 def _devices(anatomy: Anatomy, view: View, rng: np.random.Generator) -> tuple[Device, ...]:

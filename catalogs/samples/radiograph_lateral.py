@@ -135,7 +135,7 @@ def _bones(anatomy: Anatomy, x: Plane, y: Plane) -> Plane:
     half = np.float32(1.45 * s) + np.float32(0.02) * np.maximum(y, 0)
     inside = soft_edge(half - np.abs(u), 0.10)
     rim = np.exp(-(((half - np.abs(u)) / 0.22) ** 2)) + np.exp(-(((0.39 - np.abs(phase)) / 0.05) ** 2))
-    spine = inside * ((1 - 0.5 * disc) * 1.7 + 0.5 * rim * (1 - disc))
+    spine = inside * ((1 - 0.5 * disc) * 2.1 + 0.5 * rim * (1 - disc))
     arches = 0.9 * np.exp(-(((u - 2.6 * s) / 0.9) ** 2)) * (0.55 + 0.45 * np.cos(2 * np.pi * (phase - 0.15)))
     front, back = _outline(anatomy, x, y)
     plate = np.exp(-(((x - front - np.float32(1.3 * s + 0.5 * anatomy.fat)) / 0.42) ** 2))

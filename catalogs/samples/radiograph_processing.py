@@ -39,7 +39,7 @@ def developed(dense: Plane, exposure: Exposure, rng: np.random.Generator) -> Pla
             dense - gaussian_filter(dense, 0.5 / exposure.pixel_cm, truncate=2.5)
         )
     # Readers set the brightness for each picture; what a wrong dose leaves is a part of its shift.
-    level = 3.3 + exposure.level - _SHIFT_PER_STOP * exposure.dose
+    level = 3.3 + exposure.level + _SHIFT_PER_STOP * exposure.dose
     around_grey = np.float32(0.95 * exposure.contrast * device.contrast) * (dense - np.float32(level))
     grey = np.asarray(0.5 + 0.5 * np.tanh(around_grey), np.float32)
     return np.asarray(np.clip(grey, 0, 1) ** np.float32(exposure.gamma * device.gamma), np.float32)
