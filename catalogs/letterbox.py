@@ -1,5 +1,6 @@
 """Cutouts of any shape to squares of one size, never squashed."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 
@@ -8,6 +9,9 @@ from jaxtyping import Bool, Float32
 
 from catalogs.reading import Cutout
 from catalogs.wcs import resampled
+
+# From so many rows on, resizing row by row is faster than one product with all the weights, zeros and all.
+BANDED = 1000
 
 
 def letterbox(cutout: Cutout, size: int, crop: int | None, *, arcsec: float | int | None = None) -> Cutout:
@@ -95,6 +99,8 @@ def _resized(
     """Normalised convolution: resampled values over resampled weights (Knutsson & Westin 1993)."""
 
     down, across = (_weights(length, start, side, size) for length, start in zip(pixels.shape[1:], starts, strict=True))
+    if variance is None and pixels.shape[1] >= BANDED:
+        return np.stack([_banded(image, down, across) for image in pixels]), None
     valid = np.isfinite(pixels)
     whole = bool(valid.all()) and pixels.shape[1:] == (side, side)
     if whole and variance is None:  # as most cutouts are
@@ -120,9 +126,37 @@ def _weighted(
     return np.asarray(down @ narrow.reshape(bands, height, len(across)))
 
 
+def _banded(
+    image: Float32[np.ndarray, "y x"], down: Float32[np.ndarray, "size y"], across: Float32[np.ndarray, "size x"]
+) -> Float32[np.ndarray, "size size"]:
+    """The same for one large image, without the weights' zeros, which are nearly all of them."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        values = _rows(_rows(image, down).T, across).T
+    if np.isfinite(values).all():  # a pixel that is not finite would have spread to them
+        return _normalised(values, np.outer(down.sum(1), across.sum(1)), 1)
+    values = _rows(_rows(image, down, lambda part: np.where(np.isfinite(part), part, np.float32(0))).T, across).T
+    weight = _rows(_rows(image, down, lambda part: np.isfinite(part).astype(np.float32)).T, across).T
+    return _normalised(values, weight, 1)
+
+
+def _rows(
+    image: Float32[np.ndarray, "length x"],
+    weights: Float32[np.ndarray, "size length"],
+    change: Callable[[Float32[np.ndarray, "part x"]], Float32[np.ndarray, "part x"]] = lambda part: part,
+) -> Float32[np.ndarray, "size x"]:
+    """Weighted sums of rows, each of those that have weight, which a processor's cache holds; `change` comes first."""
+    image = np.ascontiguousarray(image)
+    sums = np.zeros((len(weights), image.shape[1]), np.float32)
+    for row, out in zip(weights, sums, strict=True):
+        if len(used := np.flatnonzero(row)):
+            start, end = int(used[0]), int(used[-1]) + 1
+            np.dot(row[start:end], change(image[start:end]), out=out)
+    return sums
+
+
 def _normalised(
-    sums: Float32[np.ndarray, "band size size"], weight: Float32[np.ndarray, "band size size"], power: int
-) -> Float32[np.ndarray, "band size size"]:
+    sums: Float32[np.ndarray, "*band size size"], weight: Float32[np.ndarray, "*band size size"], power: int
+) -> Float32[np.ndarray, "*band size size"]:
     found = np.full(sums.shape, np.nan, np.float32)
     covered = weight >= 0.5 - 1e-5  # half, up to what float32 rounds
     found[covered] = sums[covered] / weight[covered] ** power

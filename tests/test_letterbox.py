@@ -275,3 +275,16 @@ def test_what_is_not_given_stays_unknown() -> None:
     assert boxed.wcs is None
     assert np.isnan(boxed.pixel_scale)
     assert letterbox(replace(noisy(20, 0), unit="nJy"), 12, None).unit == "nJy"
+
+
+@pytest.mark.parametrize("height", [1000, 1201])
+@pytest.mark.parametrize(("size", "crop"), [(64, None), (333, 1003), (64, 1000), (1210, 1100)])
+@pytest.mark.parametrize("holes", [0, 0.4])
+def test_large_images_are_resized_as_small_ones(height: int, size: int, crop: int | None, holes: float) -> None:
+    generator = np.random.default_rng(0)
+    pixels = generator.normal(3, 1, (2, height, 301)).astype(np.float32)
+    pixels[0, generator.random((height, 301)) < holes] = np.nan
+    boxed = letterbox(Cutout(pixels, ("g", "r"), "linear"), size, crop)
+    # With a variance, by products with all the weights.
+    other = letterbox(Cutout(pixels, ("g", "r"), "linear", variance=np.ones_like(pixels)), size, crop)
+    np.testing.assert_allclose(boxed.pixels, other.pixels, rtol=2e-5, atol=2e-5)

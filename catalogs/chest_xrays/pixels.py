@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
+import imagecodecs
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int64, Integer, UInt
+from jaxtyping import Bool, Float, Float32, Float64, Int64, Integer, Shaped, UInt
 from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
 from pydicom.pixels import apply_windowing, get_decoder, pixel_array
-from pydicom.uid import UID
+from pydicom.uid import UID, JPEGLossless, JPEGLosslessSV1
 
 from catalogs.checks import refuse_pixels
 from catalogs.chest_xrays.headers import error_kind, registered, silence
@@ -23,6 +25,10 @@ PERCENTILES = (0.5, 99.5)
 # Not GDCM where it can be had otherwise: it ends the process at some damaged JPEG-LS streams. Not pydicom's own RLE: it
 # fills short streams and cuts long ones.
 _PLUGINS = ("pyjpegls", "pylibjpeg")
+# JPEG Lossless by libjpeg-turbo: GDCM takes more than twice as long, and may end the process.
+_JPEG = (JPEGLossless, JPEGLosslessSV1)
+# Rows that are looked up at a time: numpy makes eight bytes of each index.
+_BLOCK = 64
 
 NO_WINDOW = "no declared window"
 BAD_WINDOW = "window not usable"
@@ -83,13 +89,29 @@ class _Levels:
 
 
 def _stored(dataset: Dataset) -> Integer[np.ndarray, "y x"] | Refusal:
-    stored = np.asarray(pixel_array(dataset, index=0, decoding_plugin=_plugin(dataset.file_meta.TransferSyntaxUID)))
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax in _JPEG:
+        stored = _jpeg(dataset)
+    else:
+        stored = np.asarray(pixel_array(dataset, index=0, decoding_plugin=_plugin(syntax)))
     declared = (int(dataset.Rows), int(dataset.Columns))
     if stored.shape != declared:
         return Refusal("shape", f"the pixels decode to {stored.shape}, the header declares {declared}")
     if stored.dtype.kind not in "iu" or stored.dtype.itemsize > 2:
         return Refusal("undecodable", f"the pixels decode to {stored.dtype}; integers of at most 16 bits are read")
     return np.ascontiguousarray(stored, stored.dtype.newbyteorder("="))
+
+
+def _jpeg(dataset: Dataset) -> Shaped[np.ndarray, "..."]:
+    """The values of a JPEG stream, which is unsigned, as the header says that they are signed."""
+    stream = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    if not stream.rstrip(b"\0").endswith(b"\xff\xd9"):
+        raise ValueError("the stream ends before its End of Image")  # it would be filled up
+    stored: Shaped[np.ndarray, "..."] = imagecodecs.jpeg8_decode(stream)
+    if dataset.PixelRepresentation == 1:
+        unused = 8 * stored.itemsize - int(dataset.BitsStored)
+        stored = (stored << unused).view(f"i{stored.itemsize}") >> unused
+    return stored
 
 
 def _plugin(syntax: UID) -> str:
@@ -116,7 +138,9 @@ def _displayed(
     if contradictory:
         flags = (*flags, CONTRADICTORY)
     grey[padded] = np.nan
-    pixels = grey[indices]
+    pixels = np.empty(indices.shape, np.float32)
+    for first in range(0, len(indices), _BLOCK):
+        np.take(grey, indices[first : first + _BLOCK], out=pixels[first : first + _BLOCK], mode="clip")
     return refuse_pixels(pixels[None], ("grey",)) or (pixels, flags)
 
 
@@ -149,8 +173,8 @@ def _as_stored(value: Any, dataset: Dataset) -> int:
 def _counts(indices: UInt[np.ndarray, "y x"], levels: int) -> Int64[np.ndarray, " level"]:
     """Pixels of each value, by blocks of rows, since bincount makes a copy of eight bytes a pixel."""
     counts = np.zeros(levels, np.int64)
-    for first in range(0, len(indices), 256):
-        counts += np.bincount(indices[first : first + 256].ravel(), minlength=levels)
+    for first in range(0, len(indices), _BLOCK):
+        counts += np.bincount(indices[first : first + _BLOCK].ravel(), minlength=levels)
     return counts
 
 
