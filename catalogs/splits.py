@@ -16,15 +16,16 @@ def half(group: str) -> Half:
     "test" where the first bit of the SHA-256 of the id's UTF-8 bytes is 1, else "train". It depends on nothing else,
     so a group keeps its half in every catalog and every run.
     """
-    digest = hashlib.sha256(group.encode("utf-8", "surrogateescape")).digest()
-    return "test" if digest[0] & 0x80 else "train"
+    return "test" if _digest(group)[0] & 0x80 else "train"
 
 
-def assign_halves(frame: pd.DataFrame) -> "pd.Series[str]":
+def assign_halves(frame: pd.DataFrame, strata: "pd.Series[str] | None" = None) -> "pd.Series[str]":
     """The half of each row, from its columns `group` (str) and `split` ("train", "test", or "" where not given).
 
     A given split wins over the hash, for the whole group: rows of the group without one follow it. An empty frame gives
-    an empty series. Raises CatalogError where rows of one group are given on both sides, since that leaks.
+    an empty series. With `strata`, a word a row, the groups of each stratum (of its rows' most frequent word) are dealt
+    to the halves by turns, in the order of their hashes: more alike, but a group's half then hangs on who else is in
+    the catalog. Raises CatalogError where rows of one group are given on both sides, since that leaks.
     """
     given = frame.loc[frame["split"] != "", ["group", "split"]].drop_duplicates()
     leaking = given.loc[given["group"].duplicated(), "group"].unique()
@@ -37,7 +38,18 @@ def assign_halves(frame: pd.DataFrame) -> "pd.Series[str]":
             count=len(leaking),
         )
     chosen: dict[str, str] = dict(zip(given["group"], given["split"], strict=True))
-    for group in frame["group"].unique():
-        if group not in chosen:
-            chosen[group] = half(group)
+    if strata is None:
+        chosen |= {group: half(group) for group in frame["group"].unique() if group not in chosen}
+    else:
+        chosen |= _dealt(strata[~frame["group"].isin(chosen)], frame["group"])
     return pd.Series([chosen[group] for group in frame["group"]], index=frame.index, name="half", dtype=object)
+
+
+def _dealt(strata: "pd.Series[str]", groups: "pd.Series[str]") -> dict[str, str]:
+    words = strata.groupby(groups.loc[strata.index]).agg(lambda words: words.mode().iloc[0])
+    ordered = sorted(words.index, key=lambda group: (words[group], _digest(group)))
+    return {group: ("test", "train")[place % 2] for place, group in enumerate(ordered)}
+
+
+def _digest(group: str) -> bytes:
+    return hashlib.sha256(group.encode("utf-8", "surrogateescape")).digest()

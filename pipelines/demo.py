@@ -56,7 +56,7 @@ bands = ["grey"]
 kind = "yes_no"
 
 [store]
-size = 112
+size = 128
 
 [encoder]
 size = 96

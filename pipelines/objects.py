@@ -20,6 +20,12 @@ class Objects:
         self.store = Store(context.run.store)
         catalog = pd.read_parquet(context.run.catalog).set_index("object_id", drop=False)
         self.frame = catalog.loc[self.store.object_ids].reset_index(drop=True)
+        halves = self.frame.groupby("group")["half"].nunique()
+        if (torn := int((halves > 1).sum())) and not context.recipe.classify.transductive:
+            raise ValueError(
+                f"{torn} group(s) have objects in the training and in the test half, which flatters every figure; "
+                "run prepare again with --force"
+            )
         self._uses = {entry.name: entry.use for entry in context.recipe.catalog}
         self._recipe = context.recipe
         self._labelled = bool(context.recipe.labels)

@@ -39,6 +39,15 @@ def run(context: Context, like: Path | None = None) -> StepResult:
         return _run(context, like)
 
 
+def strata(recipe: Recipe, frame: pd.DataFrame) -> "pd.Series[str]":
+    """What rows of the two halves should be alike in: words of labels that are classes, and the site (else scanner)."""
+    names = [label for label, entry in recipe.labels.items() if entry.kind in ("classes", "yes_no", "ordered")]
+    names = [name for name in (*names, "site") if name in frame]
+    if "site" not in names and "scanner" in frame:
+        names.append("scanner")
+    return frame[names].astype(str).agg("\0".join, axis=1) if names else pd.Series("", index=frame.index)
+
+
 def preparation(recipe: Recipe, radiometry: Radiometry, window: WindowPolicy | None = None) -> str:
     """The name of how files become pixels: in words, and with a hash of everything that decides it.
 
@@ -70,7 +79,7 @@ def _run(context: Context, like: Path | None) -> StepResult:
         context.progress.note(f"prepare: {note}")
     _check_labels(recipe, frame)
     frame = grouped(context, surveyed(context, frame))
-    frame["half"] = assign_halves(frame)
+    frame["half"] = assign_halves(frame, strata(recipe, frame) if recipe.split == "stratified" else None)
     kept = _catalog(context, frame)
     frame["object_id"] = kept["object_id"]
     wanted = None if like is None else read_layout(like)

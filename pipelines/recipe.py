@@ -188,12 +188,16 @@ class StartEntry(BaseModel):
 
 
 class Recipe(BaseModel):
-    """Everything that decides what a run computes; where and how fast it computes is on the command line."""
+    """Everything that decides what a run computes; where and how fast it computes is on the command line.
+
+    `split`: the halves by a hash of the group alone, the same in every run, or "stratified" by labels and site.
+    """
 
     model_config = STRICT
 
     domain: Literal["galaxies", "chest_xrays"]
     seed: int = 0
+    split: Literal["hash", "stratified"] = "hash"
     catalog: tuple[CatalogEntry, ...]
     labels: dict[str, LabelEntry] = {}
     start: dict[str, StartEntry] = {}

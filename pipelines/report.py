@@ -17,6 +17,7 @@ from domainssl.evaluation.retrieval import same_group_retrieval
 from domainssl.store import Store
 from domainssl.views.affine_crop import whole_frame
 from pipelines.classify import safe_name
+from pipelines.cohort import cohort_sentences
 from pipelines.domains import DOMAINS
 from pipelines.findings import findings, notices, retrieval_sentence
 from pipelines.objects import Objects
@@ -55,7 +56,8 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
     metrics = json.loads(folder.metrics.read_text())
     training = [json.loads(line) for line in _lines(folder.pretraining)] if recipe.pretrains else []
     guard = manifest.get("steps", {}).get("pretrain", {}).get("guard") if recipe.pretrains else None
-    own_findings = findings(metrics, training, anomalies, objects, DOMAINS[recipe.domain].upright)
+    own_findings = cohort_sentences(recipe, objects, folder)
+    own_findings += findings(metrics, training, anomalies, objects, DOMAINS[recipe.domain].upright)
     facts: dict[str, Any] = {"anomalies": len(anomalies)}
     if DOMAINS[recipe.domain].private:
         patients = objects.frame.set_index("object_id")["group"].loc[ids].to_numpy(str)

@@ -108,7 +108,7 @@ _EMBEDDED = ("classify.starts", "classify.features", "classify.unlabelled")
 # A step depends on `catalog`, `labels` and the tables by itself where it reads label columns or the use of catalogs,
 # since prepare's content leaves labels out (see StepResult).
 DEPENDS: dict[str, Depends] = {
-    "prepare": Depends((), ("domain", "catalog", "labels", "store"), ("tables",)),
+    "prepare": Depends((), ("domain", "split", "catalog", "labels", "store"), ("tables",)),
     "pretrain": Depends(
         ("prepare",),
         ("domain", "sided", "catalog", "labels", "encoder", "pretrain", *_GUARDED, "classify.transductive", "seed"),

@@ -195,20 +195,19 @@ def _block(rows: slice, columns: slice) -> Mask:
 
 def test_region_has_what_one_site_marks_and_not_a_single_alarm() -> None:
     site, alarm = _block(slice(10, 30), slice(10, 30)), _block(slice(200, 220), slice(200, 220))
-    region = hidden_region(2000 * site.astype(np.int64) + alarm, 100_000)
+    region = hidden_region(5000 * site.astype(np.int64) + alarm, 100_000)
     assert region[site].all()
     assert not region[100:].any()
-    small = hidden_region(3 * site.astype(np.int64) + 2 * alarm, 20)  # three images, where 2 percent are less than one
+    small = hidden_region(5 * site.astype(np.int64) + 4 * alarm, 20)  # five images, where 5 percent are one
     assert small[site].all()
     assert not small[100:].any()
 
 
-def test_region_closes_gaps_and_has_a_margin() -> None:
+def test_region_closes_gaps() -> None:
     counts = 9 * (_block(slice(10, 30), slice(10, 30)) | _block(slice(10, 30), slice(40, 60))).astype(np.int64)
     region = hidden_region(counts, 100)
     assert region[10:30, 10:60].all()
-    assert region[33, 20]
-    assert not region[40:].any()
+    assert not region[30:].any()
 
 
 def test_what_is_painted_over_looks_like_what_is_around_it() -> None:

@@ -25,6 +25,7 @@ bands = ["grey"]
 kind = "yes_no"
 [store]
 size = 128
+marks = "{marks}"
 [encoder]
 size = 128
 [pretrain]
@@ -38,14 +39,15 @@ resamples = 10
 """
 
 
-def measured(folder: Path, mark: str) -> tuple[pd.Series, float]:
+def measured(folder: Path, mark: str, marks: str) -> tuple[pd.Series, float]:
     """Macro AUROC of the linear probe by labels per class, and how well the site is told from the embedding."""
-    write_radiographs(folder / mark, 800, seed=1, workers=2, size=256, mark=mark, sites=SAME_SCANNERS)
-    recipe = folder / f"{mark}.toml"
-    recipe.write_text(RECIPE.format(folder=folder / mark))
+    if not (folder / mark).is_dir():
+        write_radiographs(folder / mark, 800, seed=1, workers=2, size=256, mark=mark, sites=SAME_SCANNERS)
+    recipe, out = folder / f"{mark}_{marks}.toml", folder / f"run_{mark}_{marks}"
+    recipe.write_text(RECIPE.format(folder=folder / mark, marks=marks))
     for step in ("prepare", "embed", "classify"):
-        assert main([step, str(recipe), "--out", str(folder / f"run_{mark}"), "--quiet", "--device", "cpu"]) == 0
-    run = Run(folder / f"run_{mark}")
+        assert main([step, str(recipe), "--out", str(out), "--quiet", "--device", "cpu"]) == 0
+    run = Run(out)
     rows = run.metrics[(run.metrics["metric"] == "macro_auroc") & run.metrics["class"].isna()]
     catalog = run.catalog.set_index("object_id").loc[run.embeddings["object_id"]]
     train = (catalog["half"] == "train").to_numpy()
@@ -56,11 +58,14 @@ def measured(folder: Path, mark: str) -> tuple[pd.Series, float]:
 
 
 @pytest.mark.slow
-def test_a_burned_in_mark_raises_a_naive_head_s_score(tmp_path: Path) -> None:
-    (burned, site_told), (none, site_hidden) = (measured(tmp_path, mark) for mark in ("burned", "none"))
+def test_a_burned_in_mark_raises_a_naive_head_s_score_and_hiding_it_takes_that_back(tmp_path: Path) -> None:
+    (burned, site_told), (none, site_hidden) = (measured(tmp_path, mark, "keep") for mark in ("burned", "none"))
+    hidden, site_left = measured(tmp_path, "burned", "hide")
     gain = burned - none  # the same patients, labels and draws: only the mark differs
     assert list(gain.index) == [5, 10, 20, 50, 100]
     assert gain.mean() > 0.01, gain
     assert (gain > 0).sum() >= 4
     assert site_told > 0.9
     assert site_hidden < 0.7
+    assert (hidden - none).mean() < gain.mean() / 2, hidden - none
+    assert site_left < site_hidden + 0.1

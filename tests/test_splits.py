@@ -44,3 +44,24 @@ def test_a_group_on_both_sides_is_refused() -> None:
     frame = pd.DataFrame({"group": ["p1", "p2", "p1"], "split": ["train", "train", "test"]})
     with pytest.raises(ValueError, match=r"1 group\(s\) have rows in both train and test \('p1'\)"):
         assign_halves(frame)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from("AB")), min_size=1, max_size=60))
+def test_strata_are_dealt_evenly_and_groups_stay_whole(rows: list[tuple[int, str]]) -> None:
+    frame = pd.DataFrame({"group": [f"p{n}" for n, _ in rows], "split": [""] * len(rows)})
+    strata = pd.Series([word for _, word in rows])
+    halves = assign_halves(frame, strata)
+    assert (halves.groupby(frame["group"]).nunique() == 1).all()
+    main = strata.groupby(frame["group"]).agg(lambda words: words.mode().iloc[0])
+    tests = halves.groupby(frame["group"]).first() == "test"
+    for word in main.unique():
+        of_word = tests[main == word]
+        assert abs(int(of_word.sum()) - int((~of_word).sum())) <= 1
+    assert list(assign_halves(frame.iloc[::-1], strata.iloc[::-1]).sort_index()) == list(halves)
+
+
+def test_a_given_split_wins_over_strata() -> None:
+    frame = pd.DataFrame({"group": ["a", "b", "c", "a"], "split": ["test", "", "", ""]})
+    halves = assign_halves(frame, pd.Series(["x"] * 4))
+    assert halves[0] == halves[3] == "test"
+    assert set(halves[1:3]) == {"train", "test"}

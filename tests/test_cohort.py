@@ -1,0 +1,168 @@
+"""A clinical cohort as a run prepares it: marks hidden in all images, no patient in both halves, words on the page."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import cross_val_predict
+from small_runs import SMALL
+
+from catalogs.samples.radiographs import write_radiographs
+from domainssl.shards import read_hidden
+from domainssl.store import Store
+from pipelines.cli import main
+
+RECIPE = """\
+domain = "chest_xrays"
+{split}
+[[catalog]]
+name = "cohort"
+table = "{folder}/labels.csv"
+images = "{folder}/images"
+columns = {{ id = "image_id", file = "file", group = "patient_id", issuer = "issuer" }}
+bands = ["grey"]
+[labels.effusion]
+kind = "yes_no"
+provenance = "simulated"
+"""
+COUNT, SIDE = 120, 128
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cohort")
+    write_radiographs(folder / "sample", COUNT, seed=3, workers=2, size=192)
+    return folder
+
+
+def run(cohort: Path, out: str, *commands: str, split: str = "", more: tuple[str, ...] = ()) -> Path:
+    recipe = cohort / f"{out}.toml"
+    recipe.write_text(
+        RECIPE.format(folder=cohort / "sample", split=split) + SMALL.replace("size = 40", f"size = {SIDE}")
+    )
+    sets = [part for setting in more for part in ("--set", setting)]
+    for command in commands:
+        assert main([command, str(recipe), "--out", str(cohort / out), "--quiet", "--device", "cpu", *sets]) == 0
+    return cohort / out
+
+
+@pytest.fixture(scope="module")
+def hidden(cohort: Path) -> Path:
+    return run(cohort, "hidden", "run")
+
+
+def images(run: Path) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
+    """Pixels, which of them are valid, and the catalog's rows."""
+    store = Store(run / "store")
+    batch = store.batch(np.arange(len(store)))
+    catalog = pd.read_parquet(run / "catalog.parquet").set_index("object_id").loc[store.object_ids]
+    return batch.images.numpy()[:, 0], batch.valid.numpy()[:, 0], catalog
+
+
+def told(features: np.ndarray, site: np.ndarray) -> float:
+    """AUROC of the site by a linear probe, out of fold."""
+    probe = LogisticRegression(C=0.1, max_iter=500)
+    return float(roc_auc_score(site, cross_val_predict(probe, features, site, cv=5, method="decision_function")))
+
+
+def test_the_region_is_hidden_in_every_image_marked_or_not(hidden: Path, cohort: Path) -> None:
+    region = read_hidden(hidden / "store")
+    assert region is not None
+    assert 0 < region.mean() < 0.25
+    pixels, valid, catalog = images(hidden)
+    assert not pixels[:, region].any()
+    assert not valid[:, region].any()
+    kept, valid_kept, _ = images(run(cohort, "kept", "prepare", more=('store.marks="keep"',)))
+    assert read_hidden(cohort / "kept" / "store") is None
+    assert valid_kept[:, region].any()
+    # Where most marks are, some images are bright in the one store and none is in the other.
+    assert kept[:, region].max() == pytest.approx(1.0, abs=0.02)
+    marks = pd.read_csv(cohort / "sample" / "labels.csv")["mark"].mean()
+    counts = json.loads((hidden / "manifest.json").read_text())["steps"]["prepare"]["counts"]["marks"]
+    assert counts["images with marks"] >= 0.8 * marks * len(pixels)
+    assert counts["hidden share"] == pytest.approx(region.mean(), abs=1e-3)
+    assert (hidden / "review.csv").read_text().startswith("object_id,reason,detail")
+    assert len(catalog) == len(pixels)
+
+
+def test_the_mask_alone_tells_no_site(hidden: Path, cohort: Path) -> None:
+    region = read_hidden(hidden / "store")
+    assert region is not None
+    _, valid, catalog = images(hidden)
+    site = (catalog["site"] == catalog["site"].min()).to_numpy()
+    # Beyond the letterbox and padding, which both sites have alike, the mask is one for all images.
+    inside = valid[:, region].astype(np.float32)
+    assert np.ptp(inside, axis=0).max() == 0
+    assert 0.3 < told(valid[:, ::8, ::8].reshape(len(valid), -1).astype(np.float32), site) < 0.7
+    # And what is left of the marks tells little, where the marks themselves tell nearly all.
+    left, _, _ = images(hidden)
+    seen, _, shown = images(cohort / "kept")
+    band = np.zeros((SIDE, SIDE), bool)
+    band[: SIDE // 4] = True
+    bright = [np.sort((picture * band).reshape(len(picture), -1), axis=1)[:, -60:] for picture in (left, seen)]
+    of_seen = (shown["site"] == shown["site"].min()).to_numpy()
+    assert told(bright[0], site) < told(bright[1], of_seen) - 0.1
+
+
+def test_the_page_says_what_a_board_asks(hidden: Path) -> None:
+    page = (hidden / "report.html").read_text()
+    for sentence in (
+        r"Training half: \d+ patients with \d+ images; test half: \d+ patients with \d+ images; no patient is in both",
+        r"Views: PA \d+, AP \d+",
+        r"A pixel of the network.{1,6}s input is 1\d?\.\d mm at the detector",
+        "not assessable at this resolution",
+        "percentiles 0.5 and 99.5",
+        r"Marks burned in near the borders \(detector \d+\) were found in \d+ of \d+ images",
+        r"effusion: \d+ empty ones are unknown",
+        "origin of the labels: simulated",
+        "at most \\(percentage points\\): effusion",
+    ):
+        assert re.search(sentence, page), sentence
+
+
+def test_laterals_are_left_out_and_said(hidden: Path, cohort: Path) -> None:
+    table = pd.read_csv(cohort / "sample" / "labels.csv")
+    refused = pd.read_csv(hidden / "quarantine.csv")
+    laterals = table["view"].isin(["LL", "RL"]).sum()
+    assert (refused["reason"] == "view").sum() == laterals
+    assert laterals > 0
+
+
+def test_a_stratified_split_is_nearer_in_labels_and_site(hidden: Path, cohort: Path) -> None:
+    def apart(folder: Path) -> float:
+        catalog = pd.read_parquet(folder / "catalog.parquet")
+        found = catalog.groupby("half")[["site", "effusion"]].value_counts(normalize=True, dropna=False).unstack(0)
+        return float((found["train"].fillna(0) - found["test"].fillna(0)).abs().sum())
+
+    stratified = run(cohort, "stratified", "prepare", split='split = "stratified"')
+    assert apart(stratified) < apart(hidden)
+
+
+def test_a_patient_in_both_halves_is_refused(cohort: Path, hidden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    catalog = pd.read_parquet(hidden / "catalog.parquet")
+    sizes = catalog["group"].value_counts()
+    torn = catalog.copy()
+    rows = torn.index[torn["group"] == sizes.index[0]]
+    torn.loc[rows[0], "half"] = {"train": "test", "test": "train"}[torn.loc[rows[0], "half"]]
+    torn.to_parquet(hidden / "catalog.parquet", index=False)
+    try:
+        for step in ("pretrain", "embed", "classify", "report"):
+            arguments = [
+                step,
+                str(cohort / "hidden.toml"),
+                "--out",
+                str(hidden),
+                "--quiet",
+                "--device",
+                "cpu",
+                "--force",
+            ]
+            assert main(arguments) == 1
+            assert "1 group(s) have objects in the training and in the test half" in capsys.readouterr().err
+    finally:
+        catalog.to_parquet(hidden / "catalog.parquet", index=False)
