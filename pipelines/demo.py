@@ -54,6 +54,7 @@ bands = ["grey"]
 
 [labels.effusion]
 kind = "yes_no"
+provenance = "simulated: the truth"
 
 [store]
 size = 128

@@ -6,6 +6,7 @@ from typing import Any
 
 from domainssl.options import HEADS, STARTS
 from pipelines.recipe_messages import did_you_mean
+from pipelines.recipe_radiographs import radiograph_problems
 
 AT_LEAST: dict[str, int] = {
     "seed": 0,
@@ -63,7 +64,7 @@ def find_problems(recipe: Mapping[str, Any]) -> list[str]:
         + _encoder(recipe["encoder"], recipe["store"]["size"])
         + _lists(recipe)
     )
-    problems += _labels(recipe["labels"]) + _votes(recipe) + _classify(recipe)
+    problems += _labels(recipe["labels"]) + _votes(recipe) + _classify(recipe) + radiograph_problems(recipe)
     return problems + (_catalogs(recipe["catalog"]) + _uses(recipe) if recipe["catalog"] else [NO_CATALOG])
 
 

@@ -431,3 +431,24 @@ def test_check_paths_is_silent_where_all_is_there(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "labels.csv").touch()
     check_paths(parse_recipe(MINIMAL, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("domain", "line", "problem"),
+    [
+        ("chest_xrays", 'views = ["pa"]', "catalog.0.views: 'pa' is not known; did you mean 'PA'?"),
+        ("chest_xrays", 'views = ["frontal"]', "catalog.0.views: 'frontal' is not known; there are PA, AP, LL, RL"),
+        ("chest_xrays", 'layout = "nih"', "catalog.0.layout: the collection's own tables are read; leave out table"),
+        ("galaxies", 'views = ["PA"]', "catalog.0.views: is for chest_xrays; leave it out"),
+        ("galaxies", 'layout = "nih"', "catalog.0.layout: is for chest_xrays; leave it out"),
+        ("galaxies", '[store]\nwindow = "declared"', "store.window: is for chest_xrays; leave it out"),
+        ("galaxies", '[store]\nmarks = "keep"', "store.marks: is for chest_xrays; leave it out"),
+        ("chest_xrays", '[labels.a]\nkind = "real"\nuncertain = "zero"', "labels.a.uncertain: is for yes_no, and"),
+        ("chest_xrays", '[labels.a]\nkind = "classes"\nblank = "zero"', "labels.a.blank: is for yes_no, and"),
+    ],
+)
+def test_keys_of_radiographs_are_checked(domain: str, line: str, problem: str) -> None:
+    text = f'domain = "{domain}"\n[[catalog]]\nname = "a"\ntable = "t.csv"\nbands = ["grey"]\n{line}\n'
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(text)
+    assert caught.value.problems[0].startswith(problem)

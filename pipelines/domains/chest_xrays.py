@@ -50,7 +50,7 @@ NOTICES = (
 # Columns of tables and headers that tell about the image and not who is on it; `truth` and `trouble` are the
 # simulation's words.
 _TROUBLE = ("inverted", "rotated", "cut", "empty")
-_KINDS = ("normal", "effusion", "opacity", "cardiomegaly", "dextrocardia", "metal", "white_out", *_TROUBLE)
+_KINDS = ("normal", "effusion", "opacity", "cardiomegaly", "dextrocardia", "metal", "white_out", "lateral", *_TROUBLE)
 KEPT: dict[str, Kept] = {
     "view": VIEWS,
     "sex": ("M", "F", "O", "male", "female", "other"),
