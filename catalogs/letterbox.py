@@ -147,9 +147,10 @@ def _rows(
     """Weighted sums of rows, each of those that have weight, which a processor's cache holds; `change` comes first."""
     image = np.ascontiguousarray(image)
     sums = np.zeros((len(weights), image.shape[1]), np.float32)
-    for row, out in zip(weights, sums, strict=True):
-        if len(used := np.flatnonzero(row)):
-            start, end = int(used[0]), int(used[-1]) + 1
+    used = weights != 0
+    starts, ends = used.argmax(1), weights.shape[1] - used[:, ::-1].argmax(1)
+    for row, start, end, out in zip(weights, starts, ends, sums, strict=True):
+        if row[start]:
             np.dot(row[start:end], change(image[start:end]), out=out)
     return sums
 

@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 from dicom_files import lut, radiograph, write
@@ -11,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Float32, Float64, Integer, Shaped
 from pydicom.dataset import FileDataset
+from pydicom.encaps import encapsulate
 from pydicom.pixels import apply_modality_lut, apply_voi
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
 from catalogs.chest_xrays.headers import read_header
 from catalogs.chest_xrays.pixels import decode
@@ -254,6 +256,32 @@ def test_padding_is_nan_and_takes_no_part(
     low, high = np.percentile(stored[~padded], (0.5, 99.5))
     expected = 1 - np.clip((stored[~padded] - low) / (high - low), 0, 1)
     np.testing.assert_allclose(grey[~padded], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("stored", [RAMP, SIGNED], ids=["unsigned", "signed"])
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", JPEGLosslessSV1])
+def test_bits_above_those_stored_mean_nothing(stored: Integer[np.ndarray, "y x"], syntax: str) -> None:
+    """PS3.5 8.1.1; by our own decoding and by pydicom's."""
+    junk = (stored & 0x3FF) | (np.arange(32, dtype=stored.dtype)[:, None] << 10)
+    tags = {"PixelPaddingValue": int(stored[3, 3]), "WindowCenter": int(np.median(stored)), "WindowWidth": 700}
+    plain, _ = shown(radiograph(stored, bits=10, **tags))
+    dataset = radiograph(junk, 10, syntax if syntax != JPEGLosslessSV1 else ExplicitVRLittleEndian, **tags)
+    if syntax == JPEGLosslessSV1:
+        dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+        dataset.PixelData = encapsulate([imagecodecs.jpeg8_encode(junk.view(np.uint16), lossless=True)])
+    grey, _ = shown(dataset)
+    np.testing.assert_array_equal(grey, plain)
+    assert np.isnan(grey).sum() == 1
+
+
+@pytest.mark.parametrize(("centre", "flags"), [(2000, ("window not usable",)), (500, ())])
+def test_one_pixel_decides_whether_a_window_is_of_use(centre: int, flags: tuple[str, ...]) -> None:
+    stored = np.full((64, 64), 7, np.uint16)
+    stored[33, 17] = 1000
+    grey, found = shown(radiograph(stored, WindowCenter=centre, WindowWidth=900))
+    assert found == flags
+    assert grey[33, 17] == 1
+    assert (grey == 0).sum() == 64 * 64 - 1
 
 
 def test_images_without_content_are_refused() -> None:

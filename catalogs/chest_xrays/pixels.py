@@ -5,16 +5,24 @@ a table over all stored values is made and looked up at the end.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
-from typing import Any
+from typing import Any, final
 
 import imagecodecs
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int64, Integer, Shaped, UInt
+from jaxtyping import Bool, Float, Float32, Float64, Int64, Integer, UInt
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels import apply_windowing, get_decoder, pixel_array
-from pydicom.uid import UID, JPEGLossless, JPEGLosslessSV1
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLossless,
+    JPEGLosslessSV1,
+)
 
 from catalogs.checks import refuse_pixels
 from catalogs.chest_xrays.headers import error_kind, registered, silence
@@ -27,8 +35,12 @@ PERCENTILES = (0.5, 99.5)
 _PLUGINS = ("pyjpegls", "pylibjpeg")
 # JPEG Lossless by libjpeg-turbo: GDCM takes more than twice as long, and may end the process.
 _JPEG = (JPEGLossless, JPEGLosslessSV1)
-# Rows that are looked up at a time: numpy makes eight bytes of each index.
-_BLOCK = 64
+# Whose pixels lie in the file as they are.
+_NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian)
+# Pixels that are looked up and counted at a time: numpy makes eight bytes of each, which a processor's cache holds.
+_LOOKED_UP, _COUNTED = 2**16, 2**18
+# Of these rows and columns it is asked first whether an image has more than one value.
+_SAMPLED = 16
 
 NO_WINDOW = "no declared window"
 BAD_WINDOW = "window not usable"
@@ -77,41 +89,84 @@ def decode(
 
 
 @dataclass(frozen=True)
-class _Levels:
-    """Every value that can be stored, at the index of its bits; how many valid pixels have it; what it measures."""
+class _Stored:
+    """Pixels as decoded, and how many bits at their top mean nothing (PS3.5 8.1.1)."""
 
-    counts: Int64[np.ndarray, " level"]
-    values: Float64[np.ndarray, " level"]
+    pixels: Integer[np.ndarray, "y x"]
+    unused: int = 0
+
+
+@final
+class _Counts:
+    """How many valid pixels are stored as each value; counted when asked, since it takes longer than all else."""
+
+    def __init__(self, indices: UInt[np.ndarray, "y x"], padded: Bool[np.ndarray, " level"]) -> None:
+        self._indices, self._padded = indices, padded
+
+    @cached_property
+    def pixels(self) -> Int64[np.ndarray, " level"]:
+        """Of each level; by blocks of rows, since bincount makes a copy of eight bytes a pixel."""
+        counts = np.zeros(len(self._padded), np.int64)
+        rows = max(1, _COUNTED // self._indices.shape[1])
+        for first in range(0, len(self._indices), rows):
+            counts += np.bincount(self._indices[first : first + rows].ravel(), minlength=len(counts))
+        counts[self._padded] = 0
+        return counts
 
     @property
     def present(self) -> Bool[np.ndarray, " level"]:
-        return self.counts > 0
+        return self.pixels > 0
+
+    @cached_property
+    def sample(self) -> UInt[np.ndarray, " pixel"]:
+        """Levels of some valid pixels, a few hundredths of all; none where these are padding."""
+        some = self._indices[::_SAMPLED, ::_SAMPLED].ravel()
+        valid: UInt[np.ndarray, " pixel"] = some[~self._padded[some]]
+        return valid
 
 
-def _stored(dataset: Dataset) -> Integer[np.ndarray, "y x"] | Refusal:
+@dataclass(frozen=True)
+class _Levels:
+    """What every value that can be stored measures, at the index of its bits, and how many pixels have it."""
+
+    counts: _Counts
+    values: Float64[np.ndarray, " level"]
+
+
+def _stored(dataset: Dataset) -> _Stored | Refusal:
     syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax in _JPEG:
-        stored = _jpeg(dataset)
-    else:
+    stored = _native(dataset) if syntax in _NATIVE else _jpeg(dataset) if syntax in _JPEG else None
+    raw = stored is not None
+    if stored is None:
         stored = np.asarray(pixel_array(dataset, index=0, decoding_plugin=_plugin(syntax)))
     declared = (int(dataset.Rows), int(dataset.Columns))
     if stored.shape != declared:
         return Refusal("shape", f"the pixels decode to {stored.shape}, the header declares {declared}")
     if stored.dtype.kind not in "iu" or stored.dtype.itemsize > 2:
         return Refusal("undecodable", f"the pixels decode to {stored.dtype}; integers of at most 16 bits are read")
-    return np.ascontiguousarray(stored, stored.dtype.newbyteorder("="))
+    unused = max(0, 8 * stored.itemsize - int(dataset.BitsStored)) if raw else 0  # pydicom has seen to them
+    return _Stored(np.ascontiguousarray(stored, stored.dtype.newbyteorder("=")), unused)
 
 
-def _jpeg(dataset: Dataset) -> Shaped[np.ndarray, "..."]:
+def _native(dataset: Dataset) -> Integer[np.ndarray, "y x"] | None:
+    """Uncompressed pixels where they are; None where their number is not the declared one: pydicom's then."""
+    rows, columns, size = int(dataset.Rows), int(dataset.Columns), int(dataset.BitsAllocated) // 8
+    length = rows * columns * size
+    if len(dataset.PixelData) != length + length % 2:
+        return None
+    kind = "i" if dataset.PixelRepresentation == 1 else "u"
+    return np.frombuffer(dataset.PixelData, f"<{kind}{size}", rows * columns).reshape(rows, columns)
+
+
+def _jpeg(dataset: Dataset) -> Integer[np.ndarray, "..."]:
     """The values of a JPEG stream, which is unsigned, as the header says that they are signed."""
     stream = get_frame(dataset.PixelData, 0, number_of_frames=1)
     if not stream.rstrip(b"\0").endswith(b"\xff\xd9"):
         raise ValueError("the stream ends before its End of Image")  # it would be filled up
-    stored: Shaped[np.ndarray, "..."] = imagecodecs.jpeg8_decode(stream)
-    if dataset.PixelRepresentation == 1:
-        unused = 8 * stored.itemsize - int(dataset.BitsStored)
-        stored = (stored << unused).view(f"i{stored.itemsize}") >> unused
-    return stored
+    stored = imagecodecs.jpeg8_decode(stream)
+    kind = "i" if dataset.PixelRepresentation == 1 else "u"
+    signed: Integer[np.ndarray, "..."] = stored.view(f"{kind}{stored.itemsize}")
+    return signed
 
 
 def _plugin(syntax: UID) -> str:
@@ -121,14 +176,15 @@ def _plugin(syntax: UID) -> str:
 
 
 def _displayed(
-    dataset: Dataset, stored: Integer[np.ndarray, "y x"], window: WindowPolicy
+    dataset: Dataset, stored: _Stored, window: WindowPolicy
 ) -> tuple[Float32[np.ndarray, "y x"], tuple[str, ...]] | Refusal:
-    indices = stored.view(f"u{stored.dtype.itemsize}")
-    every = np.arange(2 ** (8 * stored.dtype.itemsize), dtype=indices.dtype).view(stored.dtype).astype(np.float64)
+    dtype = stored.pixels.dtype
+    indices = stored.pixels.view(f"u{dtype.itemsize}")
+    every = np.arange(2 ** (8 * dtype.itemsize), dtype=indices.dtype).view(dtype)
+    every = (every << stored.unused >> stored.unused).astype(np.float64)  # which extends a sign
     padded = _padding(dataset, every)
-    counts = _counts(indices, len(every))
-    counts[padded] = 0
-    levels = _Levels(counts, _modality(dataset, every, counts > 0))
+    counts = _Counts(indices, padded)
+    levels = _Levels(counts, _modality(dataset, every, counts))
     grey, flags = _grey(dataset, levels, window)
     if flags and window == "declared":
         return Refusal("no_window", "the header has no window that could be used, and the recipe takes declared ones")
@@ -138,10 +194,16 @@ def _displayed(
     if contradictory:
         flags = (*flags, CONTRADICTORY)
     grey[padded] = np.nan
-    pixels = np.empty(indices.shape, np.float32)
-    for first in range(0, len(indices), _BLOCK):
-        np.take(grey, indices[first : first + _BLOCK], out=pixels[first : first + _BLOCK], mode="clip")
+    pixels = _taken(grey, indices)
     return refuse_pixels(pixels[None], ("grey",)) or (pixels, flags)
+
+
+def _taken(grey: Float32[np.ndarray, " level"], indices: UInt[np.ndarray, "y x"]) -> Float32[np.ndarray, "y x"]:
+    pixels = np.empty(indices.shape, np.float32)
+    rows = max(1, _LOOKED_UP // indices.shape[1])
+    for first in range(0, len(indices), rows):
+        np.take(grey, indices[first : first + rows], out=pixels[first : first + rows], mode="clip")
+    return pixels
 
 
 def _given(dataset: Dataset, keyword: str) -> Any:
@@ -170,21 +232,11 @@ def _as_stored(value: Any, dataset: Dataset) -> int:
     return number
 
 
-def _counts(indices: UInt[np.ndarray, "y x"], levels: int) -> Int64[np.ndarray, " level"]:
-    """Pixels of each value, by blocks of rows, since bincount makes a copy of eight bytes a pixel."""
-    counts = np.zeros(levels, np.int64)
-    for first in range(0, len(indices), _BLOCK):
-        counts += np.bincount(indices[first : first + _BLOCK].ravel(), minlength=levels)
-    return counts
-
-
-def _modality(
-    dataset: Dataset, every: Float64[np.ndarray, " level"], present: Bool[np.ndarray, " level"]
-) -> Float64[np.ndarray, " level"]:
+def _modality(dataset: Dataset, every: Float64[np.ndarray, " level"], counts: _Counts) -> Float64[np.ndarray, " level"]:
     """Modality LUT or rescale (PS3.3 C.11.1); a slope or intercept that is absent or empty is 1 or 0."""
     items = dataset.get("ModalityLUTSequence")
     if items:
-        return _looked_up(every, present, items[0], dataset)[0]
+        return _looked_up(every, counts, items[0], dataset)[0]
     slope, intercept = _given(dataset, "RescaleSlope"), _given(dataset, "RescaleIntercept")
     values = every * float(1 if slope is None else slope) + float(0 if intercept is None else intercept)
     if not np.isfinite(values).all():
@@ -193,7 +245,7 @@ def _modality(
 
 
 def _looked_up(
-    values: Float64[np.ndarray, " level"], present: Bool[np.ndarray, " level"], item: Dataset, dataset: Dataset
+    values: Float64[np.ndarray, " level"], counts: _Counts, item: Dataset, dataset: Dataset
 ) -> tuple[Float64[np.ndarray, " level"], Float64[np.ndarray, " entry"]]:
     """Values through a Modality or VOI LUT (PS3.3 C.11.1.1, C.11.2.1.1), and the entries of that LUT.
 
@@ -209,7 +261,7 @@ def _looked_up(
     entries = np.atleast_1d(np.asarray(data, np.float64))[:length]
     if len(entries) < length:
         raise ValueError("the LUT is shorter than its descriptor says")
-    if first > 32767 and first > values[present].max(initial=-np.inf):
+    if first > 32767 and first > values[counts.present].max(initial=-np.inf):
         first -= 65536  # signed values under the VR US: otherwise all would lie before the table
     index = np.clip(np.rint(values) - first, 0, length - 1).astype(np.int64)
     return entries[index], entries
@@ -242,7 +294,7 @@ def _by_declared_window(dataset: Dataset, levels: _Levels) -> Float64[np.ndarray
     """
     items = dataset.get("VOILUTSequence")
     if items:
-        values, entries = _looked_up(levels.values, levels.present, items[0], dataset)
+        values, entries = _looked_up(levels.values, levels.counts, items[0], dataset)
         low, high = entries.min(), entries.max()
     elif _given(dataset, "WindowCenter") is None and _given(dataset, "WindowWidth") is None:
         return None
@@ -258,11 +310,11 @@ def _by_declared_window(dataset: Dataset, levels: _Levels) -> Float64[np.ndarray
 
 def _by_percentiles(levels: _Levels) -> Float64[np.ndarray, " level"]:
     """Levels linearly between two percentiles of the valid pixels, or between their extremes; 0 where all are equal."""
-    present = np.flatnonzero(levels.present)
+    present = np.flatnonzero(levels.counts.present)
     if not len(present):
         return np.zeros(len(levels.values))
     ordered = present[np.argsort(levels.values[present], kind="stable")]
-    values, up_to = levels.values[ordered], np.cumsum(levels.counts[ordered])
+    values, up_to = levels.values[ordered], np.cumsum(levels.counts.pixels[ordered])
     low, high = (_percentile(values, up_to, percent) for percent in PERCENTILES)
     if low == high:
         low, high = float(values[0]), float(values[-1])
@@ -288,7 +340,10 @@ def _shown(grey: Float64[np.ndarray, " level"]) -> Float32[np.ndarray, " level"]
 
 def _flat(values: Float[np.ndarray, " level"], levels: _Levels) -> bool:
     """Whether all valid pixels have one value."""
-    present = values[levels.present]
+    some = values[levels.counts.sample]
+    if len(some) and some.min() < some.max():
+        return False
+    present = values[levels.counts.present]
     return len(present) == 0 or bool(present.min() == present.max())
 
 
