@@ -28,14 +28,15 @@ def refuse_file(path: Path) -> Refusal | None:
     return None
 
 
-def refuse_size(shape: Sequence[int]) -> Refusal | None:
-    """Refusal "too_large" where a header declares more than `MAX_PIXELS` values, else None; reads no data."""
-    declared = 1
+def refuse_size(shape: Sequence[int], limit: int | None = None) -> Refusal | None:
+    """Refusal "too_large" where a header declares more than `limit` values (None: `MAX_PIXELS`), else None; reads no
+    data."""
+    declared, most = 1, MAX_PIXELS if limit is None else limit
     for length in shape:
         declared *= int(length)  # Python's integers: a hostile header overflows 64 bits
-    if declared > MAX_PIXELS:
+    if declared > most:
         sides = " x ".join(str(n) for n in shape)
-        return Refusal("too_large", f"the header declares {sides} pixels, more than {MAX_PIXELS:,}")
+        return Refusal("too_large", f"the header declares {sides} pixels, more than {most:,}")
     return None
 
 

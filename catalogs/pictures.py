@@ -62,8 +62,9 @@ def read_picture_files(
     bands: tuple[str, ...],
     white: float | int | None,
     content_of: Callable[[Path], bytes | Refusal] = file_content,
+    limit: int | None = None,
 ) -> Cutout | Refusal:
-    """The cutout of one object from one picture, or from one a band; see `read_pictures`."""
+    """The cutout of one object from one picture, or from one a band; see `read_pictures`, and `decode_picture`."""
     if not paths:
         return Refusal("missing", "the table names no file")
     if len(paths) not in (1, len(bands)):
@@ -71,7 +72,7 @@ def read_picture_files(
     groups = [bands] if len(paths) == 1 else [(band,) for band in bands]
     planes, kinds = [], set()
     for path, group in zip(paths, groups, strict=True):
-        decoded = decode_picture(Path(path), content_of)
+        decoded = decode_picture(Path(path), content_of, limit)
         if isinstance(decoded, Refusal):
             return decoded if len(paths) == 1 else Refusal(decoded.reason, f"band {group[0]}: {decoded.detail}")
         pixels, radiometry = _scaled(decoded, white)
@@ -92,8 +93,11 @@ def read_picture_files(
     return Cutout(pixels=stacked, bands=bands, radiometry=kinds.pop())
 
 
-def decode_picture(path: Path, content_of: Callable[[Path], bytes | Refusal] = file_content) -> Decoded | Refusal:
-    """The values of a JPEG, PNG or TIFF, recognised by its first bytes; its size is asked before it is decoded."""
+def decode_picture(
+    path: Path, content_of: Callable[[Path], bytes | Refusal] = file_content, limit: int | None = None
+) -> Decoded | Refusal:
+    """The values of a JPEG, PNG or TIFF, recognised by its first bytes; its size is asked before it is decoded, see
+    `catalogs.checks.refuse_size`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd EXIF, large sizes: either answered below, or of no matter
         try:
@@ -101,9 +105,9 @@ def decode_picture(path: Path, content_of: Callable[[Path], bytes | Refusal] = f
             if isinstance(content, Refusal):
                 return content
             if content.startswith(_TIFF):
-                return _decode_tiff(content)
+                return _decode_tiff(content, limit)
             if content.startswith((_JPEG, _PNG)):
-                return _decode_jpeg_or_png(content)
+                return _decode_jpeg_or_png(content, limit)
         except Image.DecompressionBombError:
             return Refusal("too_large", "the header declares more pixels than are read")
         except Exception as error:  # noqa: BLE001 - one bad file must not end a run over a million
@@ -146,9 +150,9 @@ def picture_layout(path: Path) -> PictureLayout | Refusal:
             return undecodable(error, path)
 
 
-def _decode_jpeg_or_png(content: bytes) -> Decoded | Refusal:
+def _decode_jpeg_or_png(content: bytes, limit: int | None) -> Decoded | Refusal:
     with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
-        refusal = refuse_size((image.height, image.width))
+        refusal = refuse_size((image.height, image.width), limit)
         if refusal:
             return refusal
         orientation = int(image.getexif().get(_ORIENTATION, 1))
@@ -163,9 +167,9 @@ def _decode_jpeg_or_png(content: bytes) -> Decoded | Refusal:
     return Decoded(_upright(values, orientation), int(np.iinfo(values.dtype).max))
 
 
-def _decode_tiff(content: bytes) -> Decoded | Refusal:
+def _decode_tiff(content: bytes, limit: int | None) -> Decoded | Refusal:
     with _quiet_tifffile():
-        return _decode_tiff_page(content)
+        return _decode_tiff_page(content, limit)
 
 
 @contextmanager
@@ -179,10 +183,10 @@ def _quiet_tifffile() -> Iterator[None]:
         logger.disabled = spoken
 
 
-def _decode_tiff_page(content: bytes) -> Decoded | Refusal:
+def _decode_tiff_page(content: bytes, limit: int | None) -> Decoded | Refusal:
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         series = file.series[0]
-        refusal = refuse_size(series.shape)
+        refusal = refuse_size(series.shape, limit)
         if refusal:
             return refusal
         page = series.keyframe
@@ -228,7 +232,8 @@ def _scaled(decoded: Decoded, white: float | int | None) -> tuple[Float32[np.nda
     if decoded.top is None:
         pixels[~np.isfinite(pixels)] = np.nan
         return pixels, "linear"
-    return np.clip(pixels / np.float32(white or decoded.top), 0, 1), "display"
+    pixels /= np.float32(white or decoded.top)  # in place: a large picture's copies are what memory goes to
+    return np.clip(pixels, 0, 1, out=pixels), "display"
 
 
 def _matched(

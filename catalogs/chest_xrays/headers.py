@@ -17,10 +17,10 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, UID_dictionary
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, RLELossless, UID_dictionary
 
 from catalogs.checks import refuse_size
-from catalogs.chest_xrays.archives import MAX_BYTES, DamagedMemberError, open_source
+from catalogs.chest_xrays.archives import MAX_BYTES, MAX_PIXELS, DamagedMemberError, open_source
 from catalogs.chest_xrays.streams import stream_size
 from catalogs.reading import Refusal
 
@@ -47,8 +47,8 @@ def read_header(path: Path) -> Dataset | Refusal:
     deflated one inflates to), not_dicom, no_file_meta (a data set without PS3.10's preamble and file meta information,
     so that its encoding is unknown), no_transfer_syntax, no_pixels, not_image, not_radiograph, multi_frame, colour,
     bad_header, too_large (Rows x Columns), undecodable (no decoder for the transfer syntax, or no frame), truncated
-    (uncompressed pixels fewer than declared), shape (a compressed image of another size than Rows x Columns). Never
-    raises for a bad file; warnings and logs of pydicom are kept silent.
+    (uncompressed pixels fewer than declared), shape (a compressed image of another size than Rows x Columns, or of
+    several components). Never raises for a bad file; warnings and logs of pydicom are kept silent.
     """
     with silence():
         try:
@@ -159,7 +159,7 @@ def _refuse_shape(dataset: Dataset) -> Refusal | None:
     rows, columns = _integer(dataset, "Rows"), _integer(dataset, "Columns")
     if not rows or not columns or rows < 0 or columns < 0:
         return Refusal("bad_header", "Rows or Columns is missing or impossible")
-    return refuse_size((rows, columns))
+    return refuse_size((rows, columns), MAX_PIXELS)
 
 
 def _refuse_values(dataset: Dataset) -> Refusal | None:
@@ -196,9 +196,15 @@ def _refuse_encoding(dataset: Dataset) -> Refusal | None:
         size = stream_size(get_frame(dataset.PixelData, 0, number_of_frames=1))
     except (ValueError, struct.error):
         return Refusal("undecodable", "the compressed pixels are not in the form of DICOM fragments")
-    if size is not None and size != (dataset.Rows, dataset.Columns):
+    if size is None:
+        if syntax == RLELossless:  # which declares none
+            return None
+        return Refusal("undecodable", "the compressed image does not say how large it is")
+    if size[:2] != (dataset.Rows, dataset.Columns):
         declared_size = f"{dataset.Rows} x {dataset.Columns}"
         return Refusal("shape", f"the compressed image has {size[0]} x {size[1]} pixels, the header {declared_size}")
+    if size[2] != 1:
+        return Refusal("shape", f"the compressed image has {size[2]} components, the header 1 sample a pixel")
     return None
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from pydicom.dataset import Dataset
 
-from catalogs.chest_xrays.archives import DamagedMemberError, open_source
+from catalogs.chest_xrays.archives import MAX_PIXELS, DamagedMemberError, open_source
 from catalogs.chest_xrays.headers import error_kind, header_flags, read_header, silence
 from catalogs.chest_xrays.orientation import upright
 from catalogs.chest_xrays.pixels import decode
@@ -56,7 +56,7 @@ def _read(paths: tuple[str, ...], told: str | None, request: Request) -> Cutout 
         if start.startswith(_PICTURES) and start[128:] != b"DICM":
             if told is None and (refusal := _refuse_view("UNKNOWN", request.views)):
                 return refusal
-            answer = read_picture_files(paths, bands, request.white, _content)
+            answer = read_picture_files(paths, bands, request.white, _content, MAX_PIXELS)
             if isinstance(answer, Refusal):
                 return Refusal(answer.reason, _REWORDED.get(answer.reason, answer.detail))
             return answer
