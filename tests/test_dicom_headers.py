@@ -14,7 +14,13 @@ from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRBigEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from catalogs.chest_xrays import archives, headers
 from catalogs.chest_xrays.headers import header_flags, read_header
@@ -158,6 +164,23 @@ def test_a_deflated_bomb_is_not_inflated(tmp_path: Path, monkeypatch: pytest.Mon
     assert isinstance(outcome, Refusal)
     assert outcome.reason == "too_large"
     assert survey(path) is None
+
+
+def test_a_deflated_data_set_is_read_as_pydicom_reads_it(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 4096, (1100, 1000)).astype(np.uint16)  # of several pieces
+    tags = {"SpecificCharacterSet": "ISO_IR 192", "ImageComments": "é", "WindowCenter": 2000, "WindowWidth": 4000}
+    path = write(radiograph(noise, 12, DeflatedExplicitVRLittleEndian, **tags), tmp_path / "a.dcm")
+    header, expected = read_header(path), dcmread(path)
+    assert header == expected
+    assert header.file_meta == expected.file_meta
+    np.testing.assert_array_equal(header.pixel_array, noise)
+    content = path.read_bytes()
+    (tmp_path / "padded.dcm").write_bytes(content + b"\0")
+    assert read_header(tmp_path / "padded.dcm") == expected
+    (tmp_path / "short.dcm").write_bytes(content[:-9])
+    assert read_header(tmp_path / "short.dcm") == Refusal(
+        "bad_header", "the header cannot be read (an error of the decoder's own)"
+    )
 
 
 def test_files_too_large_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

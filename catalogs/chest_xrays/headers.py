@@ -4,6 +4,7 @@ No sentence made here repeats what a file holds, numbers of pixels apart: nearly
 given by their names in the standard's registry, and exceptions, whose texts quote values, by their types.
 """
 
+import io
 import logging
 import struct
 import warnings
@@ -17,7 +18,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, RLELossless, UID_dictionary
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless, UID_dictionary
 
 from catalogs.checks import refuse_size
 from catalogs.chest_xrays.archives import MAX_BYTES, MAX_PIXELS, DamagedMemberError, open_source
@@ -56,11 +57,8 @@ def read_header(path: Path) -> Dataset | Refusal:
             if isinstance(source, Refusal):
                 return source
             with source as file:
-                refusal = refuse_form(file)
-                if refusal:
-                    return refusal
-                dataset = dcmread(file)
-            return _refuse_data_set(dataset) or dataset
+                dataset = _read(file)
+            return dataset if isinstance(dataset, Refusal) else _refuse_data_set(dataset) or dataset
         except MemoryError:
             return Refusal("too_large", "the file needs more memory than there is")
         except DamagedMemberError as error:
@@ -84,16 +82,13 @@ def refuse_form(file: BinaryIO) -> Refusal | None:
     Reasons: not_dicom, no_file_meta, too_large. A deflated data set is inflated in pieces that are not kept, since
     pydicom inflates it whole, however large it becomes. Raises what zlib and reading raise for damaged files.
     """
-    start = file.read(132)
-    if start[128:] != b"DICM":
-        # Groups 0002 and 0008 come first in every data set, in either byte order.
-        if start[:2] in (b"\x02\0", b"\x08\0", b"\0\x02", b"\0\x08") and len(start) > 8:
-            return Refusal("no_file_meta", "a data set without preamble and file meta: its encoding is unknown")
-        return Refusal("not_dicom", "the file lacks the prefix DICM")
-    if _skip_file_meta(file) == DeflatedExplicitVRLittleEndian and _inflates_beyond(file, MAX_BYTES):
-        return Refusal("too_large", f"the deflated data set has more than {MAX_BYTES:,} bytes")
-    file.seek(0)
-    return None
+    syntax = _syntax(file)
+    refusal = syntax if isinstance(syntax, Refusal) else None
+    if syntax == DeflatedExplicitVRLittleEndian:
+        refusal = _inflate(file, None)
+    if not refusal:
+        file.seek(0)
+    return refusal
 
 
 @contextmanager
@@ -115,6 +110,39 @@ def silence() -> Iterator[None]:
 def error_kind(error: BaseException) -> str:
     """The name of a built-in exception's type; other types may be named by anybody."""
     return type(error).__name__ if type(error).__module__ == "builtins" else "an error of the decoder's own"
+
+
+def _syntax(file: BinaryIO) -> str | Refusal:
+    """The transfer syntax of an open file, left at the first byte after its file meta information."""
+    start = file.read(132)
+    if start[128:] == b"DICM":
+        return _skip_file_meta(file)
+    # Groups 0002 and 0008 come first in every data set, in either byte order.
+    if start[:2] in (b"\x02\0", b"\x08\0", b"\0\x02", b"\0\x08") and len(start) > 8:
+        return Refusal("no_file_meta", "a data set without preamble and file meta: its encoding is unknown")
+    return Refusal("not_dicom", "the file lacks the prefix DICM")
+
+
+def _read(file: BinaryIO) -> Dataset | Refusal:
+    """What dcmread reads, but not beyond bounds, nor inflated twice to see to that."""
+    syntax = _syntax(file)
+    if isinstance(syntax, Refusal):
+        return syntax
+    meta = file.tell()
+    if syntax != DeflatedExplicitVRLittleEndian:
+        file.seek(0)
+        return dcmread(file)
+    # The same data set, not deflated: its UID is followed by zeros, as the standard lets it be.
+    file.seek(0)
+    uid, plain_uid = (syntax.encode() for syntax in (DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian))
+    plain = io.BytesIO()
+    plain.write(file.read(meta).replace(uid, plain_uid.ljust(len(uid), b"\0")))
+    if refusal := _inflate(file, plain):
+        return refusal
+    plain.seek(0)
+    dataset = dcmread(plain)
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    return dataset
 
 
 def _refuse_data_set(dataset: Dataset) -> Refusal | None:
@@ -245,12 +273,17 @@ def _skip_file_meta(file: BinaryIO) -> str:
     return syntax.rstrip(b"\0 ").decode("ascii", "replace")
 
 
-def _inflates_beyond(file: BinaryIO, limit: int) -> bool:
+def _inflate(file: BinaryIO, into: io.BytesIO | None) -> Refusal | None:
+    """Write what the rest of a file inflates to, in pieces, so that no more than `MAX_BYTES` are made."""
     inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
-    while not inflater.eof and (piece := file.read(2**16)):
-        while piece:
-            size += len(inflater.decompress(piece, 2**20))
-            if size > limit:
-                return True
-            piece = inflater.unconsumed_tail
-    return False
+    while not inflater.eof:
+        deflated = inflater.unconsumed_tail or file.read(2**16)
+        inflated = inflater.decompress(deflated, 2**20) if deflated else inflater.flush()
+        size += len(inflated)
+        if size > MAX_BYTES:
+            return Refusal("too_large", f"the deflated data set has more than {MAX_BYTES:,} bytes")
+        if into is not None:
+            into.write(inflated)
+        if not deflated and not inflater.eof:
+            raise zlib.error("the stream ends before its last block")
+    return None
