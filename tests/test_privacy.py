@@ -6,24 +6,31 @@ import gzip
 import io
 import json
 import re
+import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from dicom_files import radiograph, write
+from opened_survey import telling
+from pydicom.config import disable_value_validation
 from pydicom.datadict import DicomDictionary, keyword_for_tag
 from pydicom.dataset import FileDataset
-from pydicom.uid import RLELossless
+from pydicom.fileset import FileSet
+from pydicom.uid import RLELossless, generate_uid
 from small_runs import SMALL
 
 from catalogs.pseudonyms import Pseudonyms, load_secret
 from catalogs.splits import half
 from pipelines.cli import main
+from pipelines.domains import CHEST_XRAYS, DOMAINS
 
 TOKEN = "Zqxwvtoken"
 TEXT = ("LO", "LT", "PN", "SH", "ST", "UC", "UT")  # value representations that hold any text
@@ -54,9 +61,42 @@ def planted(number: int, patient: int) -> FileDataset:
     dataset.IssuerOfPatientID = f"{TOKEN} clinic"
     dataset.PatientName = f"{TOKEN}^Jane"
     dataset.StudyDate, dataset.PatientBirthDate = "19700101", "19300101"
+    with disable_value_validation():  # files hold what these may not
+        dataset.StudyInstanceUID = f"1.2.{TOKEN}"
+        dataset.ViewPosition = f"{TOKEN} AP" if number == 2 else f"AP {TOKEN}"
+        dataset.ImageLaterality = dataset.PatientSex = dataset.BurnedInAnnotation = TOKEN
     dataset.private_block(0x0009, TOKEN, create=True).add_new(1, "LO", TOKEN)
     dataset.add_new(0x60003000, "OW", TOKEN.encode())
     return dataset
+
+
+def disc(folder: Path) -> None:
+    """A CD of some of the files, whose records repeat what they say; one file is gone."""
+    files = FileSet()
+    for number in range(12):
+        dataset = planted(number, number // 2)
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(number)])
+        dataset.StudyInstanceUID = generate_uid(entropy_srcs=[dataset.PatientID])
+        dataset.SeriesInstanceUID = generate_uid(entropy_srcs=[dataset.PatientID, "series"])
+        dataset.Modality, dataset.StudyTime, dataset.InstanceNumber, dataset.SeriesNumber = "CR", "120000", number, 1
+        files.add(dataset)
+    files.write(folder)
+    files._stage["t"].cleanup()  # else its temporary folder is told about whenever it is collected
+    next(path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "DICOMDIR").unlink()
+    (folder / TOKEN).write_text(TOKEN)
+
+
+def nih(folder: Path) -> None:
+    """NIH ChestX-ray14 with planted cells: what is no word of its own may stand in any but the findings."""
+    (folder / "images").mkdir(parents=True)
+    rows = ["Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"]
+    for number in range(12):
+        name = f"{TOKEN}_{number:03d}.png"
+        grey = (planted(number, 0).pixel_array // 8).clip(0, 255).astype(np.uint8)
+        (folder / "images" / name).write_bytes(imagecodecs.png_encode(grey))
+        told = f"{TOKEN},{TOKEN},{TOKEN}" if number % 6 == 5 else "040Y,F,PA"
+        rows.append(f"{name},{('Mass', 'No Finding')[number % 2]},{TOKEN},{TOKEN}{number // 2},{told}")
+    (folder / "Data_Entry_2017.csv").write_text("\n".join(rows) + "\n")
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +128,14 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows += [f"{TOKEN}gone,{TOKEN}_images/{TOKEN}_gone.dcm,{TOKEN}-0002,ill,{TOKEN},AP,40,"]
     header = f"image_id,file,patient_id,finding,{TOKEN},view,age,site"
     (root / f"{TOKEN}.csv").write_text("\n".join([header, *rows]) + "\n")
+    with zipfile.ZipFile(root / f"{TOKEN}.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.comment = TOKEN.encode()
+        for path in sorted(images.iterdir()):
+            packed.write(path, f"{TOKEN}/{path.name}")
+        packed.writestr(f"../{TOKEN}.dcm", whole)
+        packed.writestr(f"{TOKEN}.zip", b"PK\3\4" + TOKEN.encode())
+    disc(root / f"{TOKEN}_disc")
+    nih(root / f"{TOKEN}_nih")
     notes = "\n".join(f"{TOKEN}{number},{TOKEN} note" for number in range(12))
     (root / f"{TOKEN}_more.csv").write_text(f"image_id,note\n{notes}\n")
     return root
@@ -102,6 +150,9 @@ def recipe_for(archive: Path, folder: Path, source: str, labels: str = '[labels.
 TABLE = 'table = "{root}/{token}.csv"\nimages = "{root}"'
 MATCHED = TABLE + '\nmatch = [{{ table = "{root}/{token}_more.csv", columns = ["note"], by = "id" }}]'
 SCAN = 'images = "{root}/{token}_images"'
+ZIP = 'images = "{root}/{token}.zip"'
+DISC = 'images = "{root}/{token}_disc/DICOMDIR"'
+NIH = 'layout = "nih"\nimages = "{root}/{token}_nih"'
 
 
 def revealed(content: bytes) -> Iterator[bytes]:
@@ -173,6 +224,7 @@ def test_a_whole_run_leaves_no_trace(
     assert main(["run", str(recipe), *common]) == 0
     applied = ["apply", str(out / "run"), str(archive / f"{TOKEN}_images"), "--workers", "1", "--debug"]
     assert main(applied) == 0
+    assert main(["report", str(recipe), *common, "--share"]) == 0
     said = "".join(capfd.readouterr())
     assert TOKEN.lower() not in said.lower()
     assert leaks(out) == []
@@ -184,7 +236,7 @@ def test_a_whole_run_leaves_no_trace(
     assert set(quarantine["reason"]) <= {
         *("missing", "no_pixels", "not_dicom", "undecodable", "bad_header", "colour", "view"),
     }
-    assert len(quarantine) == (2 if source == MATCHED else 5)
+    assert len(quarantine) == (2 if source == MATCHED else 6)
     assert len(catalog) == (32 if source == MATCHED else 35)
     names = Pseudonyms(load_secret(private))
     issuer = "" if source == MATCHED else f"{TOKEN} clinic"
@@ -204,7 +256,75 @@ def test_a_whole_run_leaves_no_trace(
     assert linked["file"].str.contains(TOKEN).all()
 
 
+@pytest.mark.parametrize(
+    ("source", "rows", "refused"),
+    [
+        (
+            ZIP,
+            37,
+            {
+                "not_dicom": 1,
+                "undecodable": 2,
+                "bad_header": 1,
+                "view": 1,
+                "unsafe_name": 1,
+                "archive": 1,
+                "no_pixels": 1,
+            },
+        ),
+        (DISC, 12, {"missing": 1, "view": 1}),
+        (NIH, 12, {}),
+    ],
+    ids=["zip", "DICOMDIR", "layout"],
+)
+def test_other_sources_leave_no_trace(
+    archive: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], source: str, rows: int, refused: dict[str, int]
+) -> None:
+    recipe = recipe_for(archive, tmp_path, source, labels='[labels.Mass]\nkind = "yes_no"\n' if source == NIH else "")
+    out = tmp_path / "out"
+    assert main(["prepare", str(recipe), "--out", str(out / "run"), "--workers", "1", "--debug"]) == 0
+    said = "".join(capfd.readouterr())
+    assert TOKEN.lower() not in said.lower()
+    assert leaks(out) == []
+    catalog = pd.read_parquet(out / "run" / "catalog.parquet")
+    assert len(catalog) == rows
+    assert catalog["group"].str.fullmatch(r"pat-[a-z2-7]{16}").all()
+    quarantine = pd.read_csv(out / "run" / "quarantine.csv")
+    assert quarantine["reason"].value_counts().to_dict() == refused
+
+
+@pytest.mark.slow
+def test_an_evaluation_leaves_no_trace(archive: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    recipe = recipe_for(archive, tmp_path, MATCHED)
+    out = tmp_path / "out"
+    common = ["--workers", "1", "--device", "cpu", "--debug"]
+    starts = 'classify.starts=["random","scratch","continued"]'
+    assert main(["evaluate", str(recipe), "--out", str(out), "--set", starts, *common]) == 0
+    said = "".join(capfd.readouterr())
+    assert TOKEN.lower() not in said.lower()
+    assert leaks(out) == []
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["survey opened", "survey and columns opened"])
+def test_the_search_finds_one_tag_too_many(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    """What the tests above look for is found where the allow-list lets one tag through; it takes both of its halves."""
+    words = tuple(f"{TOKEN} {number}" for number in range(30))
+    columns = {**CHEST_XRAYS.kept, "institution": words} if kept else CHEST_XRAYS.kept
+    monkeypatch.setitem(DOMAINS, "chest_xrays", replace(CHEST_XRAYS, survey=telling, kept=columns))
+    recipe = recipe_for(archive, tmp_path, SCAN, labels="")
+    out = tmp_path / "out"
+    assert main(["prepare", str(recipe), "--out", str(out), "--workers", "1", "--quiet"]) == 0
+    assert {Path(path).name for path in leaks(out)} == ({"catalog.parquet"} if kept else set())
+
+
 ERRORS = {
+    "no such finding": (
+        NIH,
+        "Image Index,Finding Labels,Patient ID,Patient Age,Patient Gender,View Position\n{t}.png,{t},{t},040Y,F,PA\n",
+    ),
+    "no zip": (ZIP, None),
     "no table": (TABLE.replace("{token}.csv", "{token}_nope.csv"), None),
     "no folder": ('images = "{root}/{token}_nope"', None),
     "empty folder": ('images = "{root}/{token}_empty"', None),
@@ -236,6 +356,8 @@ def test_errors_leave_no_trace(case: str, tmp_path: Path, capfd: pytest.CaptureF
     if table is not None:
         text = table.replace("{t}", TOKEN)
         (root / f"{TOKEN}.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
+        (root / f"{TOKEN}_nih").mkdir()
+        (root / f"{TOKEN}_nih" / "Data_Entry_2017.csv").write_bytes((root / f"{TOKEN}.csv").read_bytes())
     recipe = recipe_for(root, tmp_path, source)
     out = tmp_path / "out"
     for arguments in (
@@ -275,10 +397,11 @@ def test_a_fault_of_our_own_leaves_no_trace(
 
 def test_inspect_leaves_no_trace(archive: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for arguments in (
-        ["inspect", str(archive), "--kind", "chest_xrays", "--json"],
+        ["inspect", str(archive / f"{TOKEN}_images"), "--kind", "chest_xrays", "--json"],
         ["inspect", str(archive), "--kind", "chest_xrays"],
         ["inspect", str(archive / f"{TOKEN}_images" / f"{TOKEN}_cut.dcm"), "--kind", "chest_xrays"],
         ["inspect", str(archive / f"{TOKEN}_nope"), "--kind", "chest_xrays", "--debug"],
+        ["inspect", str(archive / f"{TOKEN}.zip"), "--kind", "chest_xrays"],
     ):
         code = main([*arguments, "--workers", "1"])
         captured = capfd.readouterr()
