@@ -274,6 +274,20 @@ def test_bits_above_those_stored_mean_nothing(stored: Integer[np.ndarray, "y x"]
     assert np.isnan(grey).sum() == 1
 
 
+@pytest.mark.parametrize(("kept", "after", "read"), [(None, b"", True), (None, bytes(5), True), (-2, b"", False)])
+def test_a_jpeg_stream_is_read_to_its_end(kept: int | None, after: bytes, read: bool) -> None:
+    dataset = radiograph(RAMP, bits=10)
+    dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    stream = imagecodecs.jpeg8_encode(RAMP, lossless=True, bitspersample=10)
+    dataset.PixelData = encapsulate([stream[:kept] + after])
+    if read:
+        np.testing.assert_array_equal(shown(dataset)[0], shown(radiograph(RAMP, bits=10))[0])
+        return
+    refusal = decode(dataset)
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "undecodable"
+
+
 @pytest.mark.parametrize(("centre", "flags"), [(2000, ("window not usable",)), (500, ())])
 def test_one_pixel_decides_whether_a_window_is_of_use(centre: int, flags: tuple[str, ...]) -> None:
     stored = np.full((64, 64), 7, np.uint16)

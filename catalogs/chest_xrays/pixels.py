@@ -161,7 +161,8 @@ def _native(dataset: Dataset) -> Integer[np.ndarray, "y x"] | None:
 def _jpeg(dataset: Dataset) -> Integer[np.ndarray, "..."]:
     """The values of a JPEG stream, which is unsigned, as the header says that they are signed."""
     stream = get_frame(dataset.PixelData, 0, number_of_frames=1)
-    if not stream.rstrip(b"\0").endswith(b"\xff\xd9"):
+    end = stream.rfind(b"\xff\xd9")
+    if end < 0 or stream[end + 2 :].strip(b"\0"):
         raise ValueError("the stream ends before its End of Image")  # it would be filled up
     stored = imagecodecs.jpeg8_decode(stream)
     kind = "i" if dataset.PixelRepresentation == 1 else "u"
@@ -199,10 +200,11 @@ def _displayed(
 
 
 def _taken(grey: Float32[np.ndarray, " level"], indices: UInt[np.ndarray, "y x"]) -> Float32[np.ndarray, "y x"]:
+    """Each pixel's grey; every index is within, and numpy is fastest where it may wrap them."""
     pixels = np.empty(indices.shape, np.float32)
     rows = max(1, _LOOKED_UP // indices.shape[1])
     for first in range(0, len(indices), rows):
-        np.take(grey, indices[first : first + rows], out=pixels[first : first + rows], mode="clip")
+        np.take(grey, indices[first : first + rows], out=pixels[first : first + rows], mode="wrap")
     return pixels
 
 

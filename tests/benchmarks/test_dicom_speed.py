@@ -3,11 +3,10 @@
 Two processes each, warm; files that the system has in memory; all give a float image of 256 pixels a side. Ours besides
 keeps the aspect, applies windows and polarity, and asks of each file all that its quarantine is made of.
 
-The aim is 2. torchxrayvision as its documentation has it is passed nearly threefold. MONAI is about twice as slow for
-uncompressed files and JPEG Lossless, but not for JPEG 2000, JPEG-LS and run lengths, where all have the same decoders or
-ones as good, which take nearly all of the time: 1.7 for the whole. Without torchxrayvision's own shrinking it is 1.5,
-and for uncompressed files hardly more than 1, since neither looks at more than memory moves. On a busy machine these
-sway by a fifth, so less is asked.
+The aim is 2. torchxrayvision, as its documentation has it, takes nearly three times as long. MONAI takes about twice as
+long for uncompressed files and more for JPEG Lossless, but not for JPEG 2000, JPEG-LS and run lengths, where decoders
+as good take nearly all of the time: 1.7 times for the whole. With torchxrayvision's own shrinking replaced it is 1.5,
+and for uncompressed files hardly more than 1. A busy machine sways all of these by a fifth, so less is asked.
 """
 
 import importlib.util
