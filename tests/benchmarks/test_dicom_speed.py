@@ -4,9 +4,10 @@ Two processes each, warm; files that the system has in memory; all give a float 
 keeps the aspect, applies windows and polarity, and asks of each file all that its quarantine is made of.
 
 The aim is 2. torchxrayvision, as its documentation has it, takes nearly three times as long. MONAI takes about twice as
-long for uncompressed files and more for JPEG Lossless, but not for JPEG 2000, JPEG-LS and run lengths, where decoders
-as good take nearly all of the time: 1.7 times for the whole. With torchxrayvision's own shrinking replaced it is 1.5,
-and for uncompressed files hardly more than 1. A busy machine sways all of these by a fifth, so less is asked.
+long for uncompressed files and more for JPEG Lossless, but not for JPEG 2000 and JPEG-LS, where decoders as good take
+nearly all of the time, and a tenth less for run lengths: 1.7 times for the whole. With torchxrayvision's own shrinking
+replaced it is 1.5, and about 1 for all but the three kinds of JPEG. A busy machine sways all of these by a fifth, so
+less is asked.
 """
 
 import importlib.util
