@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 OUT ?= runs/demo
 
 # One process a core; a file's tests stay together, since they share what they prepare.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --durations 12
 
 .PHONY: demo test test-slow benchmark lint clean
 

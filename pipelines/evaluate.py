@@ -25,7 +25,7 @@ FULL = (
     'classify.features=["last","stages","symmetry"]',
     "classify.cross=true",
 )
-COPIED = ("catalog", "quarantine", "duplicates")  # beside the store, which is linked
+COPIED = ("catalog", "quarantine", "duplicates", "review")  # where they are, beside the store, which is linked
 
 
 @final
@@ -112,7 +112,8 @@ def share(base: RunFolder, run: RunFolder) -> None:
     if not run.store.exists():
         run.store.symlink_to(link, target_is_directory=True)
     for name in COPIED:
-        write_bytes(getattr(run, name), getattr(base, name).read_bytes())
+        if getattr(base, name).is_file():
+            write_bytes(getattr(run, name), getattr(base, name).read_bytes())
     run.invalidate("prepare")  # a record is merged into the one that is there
     run.update(steps={"prepare": record})
 

@@ -300,6 +300,8 @@ def test_an_evaluation_leaves_no_trace(archive: Path, tmp_path: Path, capfd: pyt
     common = ["--workers", "1", "--device", "cpu", "--debug"]
     starts = 'classify.starts=["random","scratch","continued"]'
     assert main(["evaluate", str(recipe), "--out", str(out), "--set", starts, *common]) == 0
+    sweep = ["--sweep", "pretrain.temperature=0.1,0.2"]
+    assert main(["evaluate", str(recipe), "--out", str(out / "sweep"), *sweep, *common]) == 0
     said = "".join(capfd.readouterr())
     assert TOKEN.lower() not in said.lower()
     assert leaks(out) == []

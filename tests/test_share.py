@@ -152,6 +152,7 @@ def test_only_the_report_is_shared(capsys: pytest.CaptureFixture[str], tmp_path:
     assert "unknown option --share" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_galaxies_are_shared_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(0)
     (tmp_path / "images").mkdir()

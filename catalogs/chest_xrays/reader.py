@@ -95,7 +95,7 @@ def _read_dicom(path: Path, told: str | None, request: Request) -> Cutout | Refu
         return decoded
     grey, flags = decoded
     grey, turned = upright(grey, dataset)
-    pixels = np.repeat(grey[None], len(request.bands), axis=0)
+    pixels = grey[None] if len(request.bands) == 1 else np.repeat(grey[None], len(request.bands), axis=0)
     return Cutout(pixels, request.bands, "display", flags=(*header_flags(dataset), *flags, *turned))
 
 
