@@ -87,8 +87,8 @@ def write_shard(
     """Write one shard atomically: `images` float16, then the index of what it holds and what was refused.
 
     `refused` has the columns object_id, reason, detail. `flags` are notes on each image, `units` those of its flux,
-    `fingerprints` what it is compared with others by, `marks` where something is burned in; none where not given. An empty shard is legal: all its rows were
-    refused.
+    `fingerprints` what it is compared with others by, `marks` where something is burned in; none where not given. An
+    empty shard is legal: all its rows were refused.
     """
     (folder / f"shard-{number:05d}.parquet").unlink(missing_ok=True)  # no old index beside new pixels
     path = folder / f"shard-{number:05d}.npy"
