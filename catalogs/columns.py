@@ -26,6 +26,7 @@ USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
     "sex": ("sex", "patient_sex", "patientsex", "patient sex", "gender", "patient gender"),
     "age": ("age", "patient_age", "patientage", "patient age"),
     "scanner": ("scanner", "device"),
+    "site": ("site", "hospital", "institution", "center", "centre"),
     # Beside text in hours, SIMBAD and VizieR give degrees as RA_d and _RAJ2000: these come first.
     "ra": (
         *("ra_d", "_raj2000", "ra", "ra_deg", "radeg", "ra_icrs", "raj2000", "ra_j2000", "right_ascension"),

@@ -11,6 +11,8 @@ from jaxtyping import Float
 Radiometry = Literal["linear", "display"]
 # How radiographs become grey: by the window that each file declares, by percentiles of its pixels, or by either.
 WindowPolicy = Literal["declared", "percentiles", "either"]
+# View positions of radiographs (PS3.3 C.8.1.1.1), the lateral of unknown side, any other, and what is not told.
+VIEWS = ("PA", "AP", "LL", "RL", "LATERAL", "OTHER", "UNKNOWN")
 
 
 @dataclass(frozen=True)

@@ -20,15 +20,17 @@ def half(group: str) -> Half:
 
 
 def assign_halves(frame: pd.DataFrame, strata: "pd.Series[str] | None" = None) -> "pd.Series[str]":
-    """The half of each row, from its columns `group` (str) and `split` ("train", "test", or "" where not given).
+    """The half of each row, from its columns `group` (str) and `split` ("train", "test", or "" where not given), and
+    `issuer`, where there is one: who gave the group its id, so that the same id of two issuers may have two splits.
 
     A given split wins over the hash, for the whole group: rows of the group without one follow it. An empty frame gives
     an empty series. With `strata`, a word a row, the groups of each stratum (of its rows' most frequent word) are dealt
     to the halves by turns, in the order of their hashes: more alike, but a group's half then hangs on who else is in
     the catalog. Raises CatalogError where rows of one group are given on both sides, since that leaks.
     """
-    given = frame.loc[frame["split"] != "", ["group", "split"]].drop_duplicates()
-    leaking = given.loc[given["group"].duplicated(), "group"].unique()
+    keys = frame["group"] + "\0" + (frame["issuer"].fillna("") if "issuer" in frame else "")
+    given = frame.assign(key=keys).loc[frame["split"] != "", ["key", "group", "split"]].drop_duplicates()
+    leaking = given.loc[given["key"].duplicated(), "group"].unique()
     if len(leaking):
         shown = ", ".join(repr(str(group)) for group in leaking[:3])
         raise CatalogError(
@@ -37,12 +39,13 @@ def assign_halves(frame: pd.DataFrame, strata: "pd.Series[str] | None" = None) -
             {"shown": shown},
             count=len(leaking),
         )
-    chosen: dict[str, str] = dict(zip(given["group"], given["split"], strict=True))
+    chosen: dict[str, str] = dict(zip(given["key"], given["split"], strict=True))
     if strata is None:
-        chosen |= {group: half(group) for group in frame["group"].unique() if group not in chosen}
+        pairs = zip(keys, frame["group"], strict=True)
+        chosen |= {key: half(group) for key, group in dict(pairs).items() if key not in chosen}
     else:
-        chosen |= _dealt(strata[~frame["group"].isin(chosen)], frame["group"])
-    return pd.Series([chosen[group] for group in frame["group"]], index=frame.index, name="half", dtype=object)
+        chosen |= _dealt(strata[~keys.isin(chosen)], keys)
+    return pd.Series([chosen[key] for key in keys], index=frame.index, name="half", dtype=object)
 
 
 def _dealt(strata: "pd.Series[str]", groups: "pd.Series[str]") -> dict[str, str]:

@@ -51,6 +51,11 @@ def read_layout(folder: Path) -> Layout:
     return Layout(**{**fields, "bands": tuple(fields["bands"])})
 
 
+def layout_of(folder: Path) -> Layout | None:
+    """The layout of a store that was begun; None where there is none."""
+    return read_layout(folder) if (folder / "layout.json").is_file() else None
+
+
 def write_hidden(folder: Path, region: Bool[np.ndarray, "y x"]) -> None:
     """Write which pixels no image of the store ever shows."""
     part = folder / "hidden.npy.part"

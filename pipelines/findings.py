@@ -12,9 +12,9 @@ from pipelines.objects import Objects
 from reports.metric_rows import metric_name
 
 
-def notices(objects: Objects, domain: str, transductive: bool) -> list[str]:
-    """Sentences that nobody may overlook."""
-    said = list(DOMAINS[domain].notices)
+def notices(objects: Objects, domain: str, transductive: bool, *, images: bool = True) -> list[str]:
+    """Sentences that nobody may overlook, on a page with `images` or without."""
+    said = [*DOMAINS[domain].notices, *(DOMAINS[domain].image_notices if images else ())]
     if objects.simulated:
         said.append(f"These {DOMAINS[domain].title.lower()} are simulated; they measure nothing of real ones.")
     if transductive:
@@ -58,17 +58,21 @@ def collapse_sentences(training: list[dict[str, Any]]) -> list[str]:
 
 
 def retrieval_sentence(found: Retrieval | None, *, counted: bool = True) -> str:
-    """Whether embeddings tell patients apart; `counted` says of how many images that was measured."""
+    """Whether embeddings tell patients apart; `counted` says of how many images and how often, which is a count."""
     personal = "embeddings are to be treated as personal data all the same"
     if found is None:
         return (
             f"Whether embeddings re-identify patients is not estimable: fewer than {MINIMUM_GROUPS} patients have two "
             f"images; {personal}."
         )
-    of = f"{found.queries:,} images" if counted else "images"
-    measured = f"The nearest other image is of the same patient for {_percent(found.rate)} of {of}"
+    clear = found.low > found.chance
+    if not counted:
+        if clear:
+            return "The nearest other image is of the same patient more often than by chance: embeddings re-identify."
+        return f"The nearest other image is of the same patient no more often than chance explains; {personal}."
+    measured = f"The nearest other image is of the same patient for {_percent(found.rate)} of {found.queries:,} images"
     chance = f"(chance {_percent(found.chance)})"
-    if found.low > found.chance:
+    if clear:
         return f"{measured} {chance}: embeddings are personal data and re-identify patients."
     return f"{measured} {chance}, which is not told apart from chance; {personal}."
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from catalogs.columns import usual_column
+from catalogs.columns import USUAL_NAMES, texts
 from catalogs.reading import WindowPolicy
 from catalogs.supervisor import supervised
 from pipelines.domains import DOMAINS
@@ -18,16 +18,18 @@ from pipelines.recipe import CatalogEntry, Recipe
 from pipelines.steps import Context
 
 CHUNK = 256  # files that a reading process is asked about at once
-_WRITTEN = ("view", "sex", "age", "scanner")  # also found under other usual names
+_WRITTEN = ("view", "sex", "age", "scanner", "site")  # also found under other usual names
 # From so many images on, one number for more than half of them is no patient's.
 FEWEST_TO_JUDGE = 10
+_INTERNAL = ("elsewhere", "window", "spacing_mm", "longer_side")  # facts for this step alone
 
 
-def surveyed(context: Context, frame: pd.DataFrame) -> pd.DataFrame:
+def surveyed(context: Context, frame: pd.DataFrame, *, splits: bool = True) -> pd.DataFrame:
     """The catalog with what the headers add to it; as it is in domains without a survey.
 
-    Raises PublicError where a split by patient would be a lie: PatientID is blank in files whose patient no table
-    names, or one number stands for more than half of all images.
+    Columns that begin with "_" are for this step alone, and come from headers only. With `splits`, raises PublicError
+    where a split by patient would be a lie: PatientID is blank in files whose patient no table names, or one number
+    stands for more than half of a catalog's images.
     """
     survey = DOMAINS[context.recipe.domain].survey
     if survey is None:
@@ -40,13 +42,26 @@ def surveyed(context: Context, frame: pd.DataFrame) -> pd.DataFrame:
         for job, answers in supervised(jobs, ask, context.workers):
             told |= {path: answer for path, answer in zip(job.paths, answers, strict=True) if answer}
             counter.advance(len(job.paths))
-    columns = ("view", "elsewhere", *(next(iter(told.values()), {})))
-    headers = pd.DataFrame([told.get(path) or {} for path in paths], frame.index, list(dict.fromkeys(columns)))
+    names = dict.fromkeys(("view", *_INTERNAL, *(next(iter(told.values()), {}))))
+    headers = pd.DataFrame([told.get(path) or {} for path in paths], frame.index, list(names))
+    headers = headers.rename(columns={name: f"_{name}" for name in _INTERNAL})
+    headers["_patient"] = headers["issuer"].fillna("") + "\0" + headers["group"] if "group" in headers else None
     frame = _filled(frame, headers, context.recipe)
     asked = pd.Series([path in told for path in paths], index=frame.index)
-    taken = frame["elsewhere"].isna() & _of_a_taken_view(context.recipe, frame)  # others are refused when they are read
-    _check_patients(context, frame[taken], asked[taken])
+    taken = frame["_elsewhere"].isna() & _of_a_taken_view(
+        context.recipe, frame
+    )  # others are refused when they are read
+    frame["_window"] = frame["_window"].where(taken, None)  # and do not decide how these are shown
+    if splits:
+        _check_patients(context, frame[taken], asked[taken])
     return frame
+
+
+def torn_patients(frame: pd.DataFrame) -> int:
+    """How many patients of the headers have images in both halves, since the table has them in several groups."""
+    if "_patient" not in frame:
+        return 0
+    return int((frame.groupby("_patient")["half"].nunique() > 1).sum())
 
 
 def window_policy(recipe: Recipe, frame: pd.DataFrame) -> WindowPolicy | None:
@@ -58,15 +73,21 @@ def window_policy(recipe: Recipe, frame: pd.DataFrame) -> WindowPolicy | None:
         return None
     if recipe.store.window != "auto":
         return recipe.store.window
-    declared = frame["window"].dropna() if "window" in frame else pd.Series([], dtype=object)
-    return "declared" if (declared == "yes").all() else "percentiles"
+    declared = frame["_window"].dropna()
+    return "declared" if len(declared) and (declared == "yes").all() else "percentiles"
 
 
 def _usual_names(frame: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
-    """Columns of the table that say what headers say too, under the headers' names."""
-    others = [name for name in frame.columns if name not in recipe.label_columns]
-    found = {usual_column(name, others): name for name in _WRITTEN if name not in frame}
-    return frame.rename(columns={name: as_header for name, as_header in found.items() if name is not None})
+    """Columns of the tables that say what headers say too, under the headers' names; each catalog has its own."""
+    for name in (name for name in _WRITTEN if name not in recipe.label_columns):
+        others = [c for c in frame if str(c).lower() in USUAL_NAMES[name] and c not in recipe.label_columns]
+        if others:
+            written = frame[others].astype(object).bfill(axis=1).iloc[:, 0]
+            frame = frame.drop(columns=others).assign(**{name: written})
+    read = DOMAINS[recipe.domain].view_word
+    if "view" in frame and "view" not in recipe.label_columns and read is not None:
+        frame["view"] = pd.Series([text and read(text) for text in texts(frame["view"])], frame.index, object)
+    return frame
 
 
 def _filled(frame: pd.DataFrame, headers: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
@@ -80,14 +101,14 @@ def _filled(frame: pd.DataFrame, headers: pd.DataFrame, recipe: Recipe) -> pd.Da
         elif frame[name].isna().any():
             own = frame[name].astype(object)
             frame[name] = own.where(own.notna(), header)
-    if "spacing_mm" in frame and recipe.store.arcsec is None:
-        side = pd.Series(recipe.store.crop or frame["longer_side"], index=frame.index)
-        frame["pixel_mm"] = frame["spacing_mm"].astype(float) * side.astype(float) / recipe.store.size
+    if recipe.store.arcsec is None:
+        side = pd.Series(recipe.store.crop or frame["_longer_side"], index=frame.index)
+        frame["pixel_mm"] = frame["_spacing_mm"].astype(float) * side.astype(float) / recipe.store.size
     return frame
 
 
 def _of_a_taken_view(recipe: Recipe, frame: pd.DataFrame) -> "pd.Series[bool]":
-    taken, found = pd.Series(True, index=frame.index), frame["view"].fillna("UNKNOWN").astype(str).str.upper()
+    taken, found = pd.Series(True, index=frame.index), frame["view"].fillna("UNKNOWN")
     for entry in recipe.catalog:
         if views := taken_views(recipe, entry):
             others = set(DOMAINS[recipe.domain].kept["view"]) - set(views)
@@ -115,9 +136,11 @@ def _check_patients(context: Context, frame: pd.DataFrame, asked: "pd.Series[boo
             f"prepare: of {others} image(s) neither table nor file says whose they are; each counts as a "
             "group of its own"
         )
-    people = frame.loc[~nameless, ["issuer", "group"]].fillna("")
-    if len(people) >= FEWEST_TO_JUDGE and (most := int(people.value_counts().iloc[0])) > len(people) / 2:
-        raise PublicError(
-            f"one patient number stands for {most} of {len(people)} images, so it is no patient's: a split by patient "
-            f"would be a lie; {remedy}"
-        )
+    people = frame.loc[~nameless, ["catalog", "issuer", "group"]].fillna("")
+    for _, of_catalog in people.groupby("catalog"):
+        most = int(of_catalog.value_counts().iloc[0])
+        if len(of_catalog) >= FEWEST_TO_JUDGE and most > len(of_catalog) / 2:
+            raise PublicError(
+                f"one patient number stands for {most} of {len(of_catalog)} images, so it is no patient's: a split by "
+                f"patient would be a lie; {remedy}"
+            )

@@ -12,7 +12,10 @@ from catalogs.chest_xrays.marks import hidden_region
 from domainssl.shards import read_hidden, write_hidden
 
 REVIEW_COLUMNS = ("object_id", "reason", "detail")
-UNFOUND = "the header says that annotations are burned in, and none was found"
+DECLARED = {
+    True: "the header says that annotations are burned in, and marks near the borders were found",
+    False: "the header says that annotations are burned in, and none was found",
+}
 
 
 def packed(marks: Bool[np.ndarray, "y x"]) -> bytes:
@@ -26,13 +29,24 @@ def unpacked(data: bytes, side: int) -> Bool[np.ndarray, "y x"]:
     return np.unpackbits(bits, count=side**2).astype(bool).reshape(side, side)
 
 
-def hide_marks(
-    store: Path, side: int, index: pd.DataFrame, declared: "pd.Series[Any]", like: Path | None
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Write the cohort's hidden region into its store; counts for the manifest, and what a person has to look at.
+def to_review(index: pd.DataFrame, declared: "pd.Series[Any]") -> pd.DataFrame:
+    """Whose headers declare burned-in annotations: object_id, reason, detail. A mark that was found is none that is
+    known to be all; `index` are the stored objects (object_id, marks), `declared` what BurnedInAnnotation says of each.
+    """
+    said = (declared == "YES").to_numpy(bool)
+    found = index["marks"].map(len) > 0
+    rows = [
+        (name, "declared_mark", DECLARED[bool(any_found)])
+        for name, any_found in zip(index["object_id"][said], found[said], strict=True)
+    ]
+    return pd.DataFrame(rows, columns=list(REVIEW_COLUMNS))
 
-    `index` are the stored objects (object_id, marks), `declared` what BurnedInAnnotation says of each. With `like`, the
-    store of a run that is applied, its region is taken: nothing is learnt from new images.
+
+def hide_marks(store: Path, side: int, index: pd.DataFrame, like: Path | None) -> dict[str, Any]:
+    """Write the cohort's hidden region into its store; counts for the manifest.
+
+    `index` are the stored objects' marks. With `like`, the store of a run that is applied, its region is taken: nothing
+    is learnt from new images.
     """
     counts = np.zeros((side, side), np.int64)
     for data in filter(None, index["marks"]):
@@ -40,14 +54,9 @@ def hide_marks(
     region = hidden_region(counts, len(index)) if like is None else read_hidden(like)
     region = np.zeros((side, side), bool) if region is None else region
     write_hidden(store, region)
-    marked = (index["marks"].map(len) > 0).to_numpy(bool)
     elsewhere = sum(bool((unpacked(data, side) & ~region).any()) for data in filter(None, index["marks"]))
-    names = index.loc[(declared == "YES").to_numpy(bool) & ~marked, "object_id"]
-    review = pd.DataFrame([(name, "declared_mark", UNFOUND) for name in names], columns=list(REVIEW_COLUMNS))
-    facts = {
-        "images with marks": int(marked.sum()),
+    return {
+        "images with marks": int((index["marks"].map(len) > 0).sum()),
         "painted over elsewhere": elsewhere,
         "hidden share": round(float(region.mean()), 4),
-        "to be looked at": len(review),
     }
-    return facts, review

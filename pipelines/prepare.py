@@ -5,23 +5,24 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
+from catalogs.chest_xrays.collections import COLLECTIONS
+from catalogs.chest_xrays.marks import FEWEST_PIXELS
 from catalogs.quarantine import summary, write_quarantine
 from catalogs.reading import Radiometry, Request, WindowPolicy
 from catalogs.splits import assign_halves
 from catalogs.supervisor import supervised
-from domainssl.shards import HIDDEN, Layout, read_layout, shard_is_done, write_layout
+from domainssl.shards import HIDDEN, Layout, layout_of, read_layout, shard_is_done, write_layout
 from pipelines.atomic import atomic_write
 from pipelines.catalog import grouped, read_catalogs
 from pipelines.domains import DOMAINS
 from pipelines.duplicates import find_duplicates, leaks
-from pipelines.header_survey import CHUNK, surveyed, taken_views, window_policy
-from pipelines.marks import hide_marks
+from pipelines.header_survey import CHUNK, surveyed, taken_views, torn_patients, window_policy
+from pipelines.marks import hide_marks, to_review
 from pipelines.privacy import PublicError, guarded, hide, pseudonyms, write_sources
 from pipelines.reading_jobs import Rows, ShardJob, probe, write
 from pipelines.recipe import Recipe
@@ -41,11 +42,15 @@ def run(context: Context, like: Path | None = None) -> StepResult:
 
 def strata(recipe: Recipe, frame: pd.DataFrame) -> "pd.Series[str]":
     """What rows of the two halves should be alike in: words of labels that are classes, and the site (else scanner)."""
-    names = [label for label, entry in recipe.labels.items() if entry.kind in ("classes", "yes_no", "ordered")]
-    names = [name for name in (*names, "site") if name in frame]
+    kinds = ("classes", "yes_no", "ordered", "multilabel")
+    labels = [
+        name for label, entry in recipe.labels.items() if entry.kind in kinds for name in entry.columns or (label,)
+    ]
+    names = [name for name in (*labels, "site") if name in frame]
     if "site" not in names and "scanner" in frame:
         names.append("scanner")
-    return frame[names].astype(str).agg("\0".join, axis=1) if names else pd.Series("", index=frame.index)
+    words = frame[names].astype(object).where(frame[names].notna(), "").astype(str)
+    return words.agg("\0".join, axis=1) if names else pd.Series("", index=frame.index)
 
 
 def preparation(recipe: Recipe, radiometry: Radiometry, window: WindowPolicy | None = None) -> str:
@@ -78,8 +83,16 @@ def _run(context: Context, like: Path | None) -> StepResult:
     for note in notes:
         context.progress.note(f"prepare: {note}")
     _check_labels(recipe, frame)
-    frame = grouped(context, surveyed(context, frame))
+    frame = surveyed(context, frame, splits=like is None)
+    nameless = int(_patient_unknown(recipe, frame).sum())
+    frame = grouped(context, frame)
     frame["half"] = assign_halves(frame, strata(recipe, frame) if recipe.split == "stratified" else None)
+    torn = torn_patients(frame) if like is None else 0
+    if torn:
+        context.progress.note(
+            f"prepare: by their headers {torn} patients have images in both halves, since the table has them in "
+            "several groups; give columns.group the patients' numbers"
+        )
     kept = _catalog(context, frame)
     frame["object_id"] = kept["object_id"]
     wanted = None if like is None else read_layout(like)
@@ -88,6 +101,9 @@ def _run(context: Context, like: Path | None) -> StepResult:
     layout = _layout(context, rows, window)
     if wanted is not None:
         _same_layout(layout, wanted)
+    if layout_of(folder) not in (None, layout):  # left by an interrupted run, which showed images otherwise
+        for path in folder.glob("shard-*"):
+            path.unlink()
     write_layout(folder, layout)
 
     step = layout.rows_per_shard(len(frame))
@@ -118,13 +134,15 @@ def _run(context: Context, like: Path | None) -> StepResult:
         raise _nothing(context, refused)
     if len(refused):
         context.progress.note(f"prepare: {len(refused)} of {len(frame)} left out, see {context.run.quarantine.name}")
-    counts["duplicates"] = _duplicates(context, kept, index)
+    counts |= _duplicates(context, kept, index)
+    if DOMAINS[recipe.domain].private:
+        counts |= {"patient unknown": nameless, "patients in both halves by headers": torn}
     outputs = [folder, context.run.catalog, context.run.quarantine, context.run.duplicates]
-    if _mark_finder(recipe) is not None:
-        counts["marks"] = _hide_marks(context, frame, index, like)
+    if DOMAINS[recipe.domain].find_marks is not None:
+        counts |= _marks(context, frame, index, like)
         outputs.append(context.run.review)
     return StepResult(
-        tuple(outputs), {"counts": counts, "preparation": layout.preparation}, _content(folder, kept, recipe)
+        tuple(outputs), {"counts": counts, "preparation": layout.preparation}, _content(folder, kept, recipe, layout)
     )
 
 
@@ -132,38 +150,50 @@ def _mark_finder(recipe: Recipe) -> Callable[[Float[np.ndarray, "y x"]], Bool[np
     return DOMAINS[recipe.domain].find_marks if recipe.store.marks == "hide" else None
 
 
-def _hide_marks(context: Context, frame: pd.DataFrame, index: pd.DataFrame, like: Path | None) -> dict[str, Any]:
+def _marks(context: Context, frame: pd.DataFrame, index: pd.DataFrame, like: Path | None) -> dict[str, object]:
     """Writes the store's hidden region and review.csv; what the manifest says of them."""
-    stored = index[index["offset"] >= 0].reset_index(drop=True)
-    said = frame["burned_in"] if "burned_in" in frame else pd.Series(None, frame.index, object)
-    declared = said.set_axis(frame["object_id"]).reindex(stored["object_id"]).reset_index(drop=True)
-    facts, review = hide_marks(context.run.store, context.recipe.store.size, stored, declared, like)
+    stored, side = index[index["offset"] >= 0].reset_index(drop=True), context.recipe.store.size
+    declared = frame.set_index("object_id")["burned_in"].reindex(stored["object_id"]).reset_index(drop=True)
+    review = to_review(stored, declared)
     with atomic_write(context.run.review) as part:
         review.to_csv(part, index=False)
+    if len(review):
+        context.progress.note(f"prepare: a person has to look at {len(review)} images, see {context.run.review.name}")
+    counts: dict[str, object] = {"to be looked at": len(review)}
+    if _mark_finder(context.recipe) is None:
+        return counts
+    if side < FEWEST_PIXELS:
+        context.progress.note(f"prepare: marks are hardly found at store.size {side}; give {FEWEST_PIXELS} or more")
+    facts = hide_marks(context.run.store, side, stored, like)
     if facts["images with marks"]:
         context.progress.note(
             f"prepare: marks are burned into {facts['images with marks']} of {len(stored)} images; "
             f"{100 * facts['hidden share']:.1f} % of the frame is hidden in all"
         )
-    if len(review):
-        context.progress.note(f"prepare: a person has to look at {len(review)} images, see {context.run.review.name}")
-    return {**facts, "version": DOMAINS[context.recipe.domain].marks_version}
+    return {**counts, "marks": {**facts, "version": DOMAINS[context.recipe.domain].marks_version}}
 
 
-def _duplicates(context: Context, catalog: pd.DataFrame, index: pd.DataFrame) -> int:
-    """Writes duplicates.csv; how many objects stand there."""
+def _patient_unknown(recipe: Recipe, frame: pd.DataFrame) -> "pd.Series[bool]":
+    """Of which rows nobody says whose images they are: neither table nor header, or a collection that tells no
+    patients."""
+    untold = [e.name for e in recipe.catalog if e.layout is not None and COLLECTIONS[e.layout].patients == "unknown"]
+    return frame["group"].isna() | frame["catalog"].isin(untold)
+
+
+def _duplicates(context: Context, catalog: pd.DataFrame, index: pd.DataFrame) -> dict[str, object]:
+    """Writes duplicates.csv; how many objects stand there, and how many sets of them both halves have."""
     stored = index[index["offset"] >= 0]
     frame = catalog.set_index("object_id", drop=False).loc[stored["object_id"]]
     found = find_duplicates(frame, stored["fingerprint"])
     with atomic_write(context.run.duplicates) as part:
         found.to_csv(part, index=False)
-    if count := found["object_id"].nunique():
-        torn = leaks(found)
+    count, torn = int(found["object_id"].nunique()), leaks(found)
+    if count:
         context.progress.note(
             f"prepare: {count} objects stand there more than once, see {context.run.duplicates.name}"
             + (f"; of {torn} the training and the test half both have one, which flatters every figure" if torn else "")
         )
-    return int(found["object_id"].nunique())
+    return {"duplicates": count, "duplicates in both halves": torn}
 
 
 def _catalog(context: Context, frame: pd.DataFrame) -> pd.DataFrame:
@@ -241,9 +271,10 @@ def _check_labels(recipe: Recipe, frame: pd.DataFrame) -> None:
         targets(frame, name, entry)
 
 
-def _content(folder: Path, frame: pd.DataFrame, recipe: Recipe) -> str:
-    """A hash of the stored pixels, their nuisance and what later steps read of each object, labels left out."""
-    digest = hashlib.sha256()
+def _content(folder: Path, frame: pd.DataFrame, recipe: Recipe, layout: Layout) -> str:
+    """A hash of the stored pixels, how they were prepared, their nuisance and what later steps read of each object,
+    labels left out."""
+    digest = hashlib.sha256(layout.preparation.encode())
     for path in sorted([*folder.glob("shard-*"), *folder.glob(HIDDEN)]):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -63,7 +63,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class ShardJob:
-    """Rows of the catalog that become one shard; `find_marks` looks for what is burned in, in the first band."""
+    """Rows of the catalog that become one shard; `find_marks` looks for what is burned in."""
 
     number: int
     rows: Rows
@@ -123,7 +123,7 @@ def write(job: ShardJob, started: Started) -> None:
         if job.options.duplicates:
             fingerprints.append(image_fingerprint(stored.pixels))
         if job.find_marks is not None:
-            found = job.find_marks(stored.pixels[0])
+            found = marks_in(stored.pixels, job.find_marks)
             marks.append(packed(found))
             images[-1] = np.stack([painted_over(plane, found) for plane in stored.pixels]).astype(np.float16)
         unknown = np.full(len(job.layout.bands), np.nan, np.float32)
@@ -135,6 +135,15 @@ def write(job: ShardJob, started: Started) -> None:
     table = pd.DataFrame(refused, columns=["object_id", "reason", "detail"])
     columns = {name: np.stack(values) for name, values in nuisance.items()}
     write_shard(job.folder, job.number, ids, stack, columns, bands, table, flags, units, fingerprints, marks)
+
+
+def marks_in(
+    pixels: Float[np.ndarray, "band y x"], find: Callable[[Float[np.ndarray, "y x"]], Bool[np.ndarray, "y x"]]
+) -> Bool[np.ndarray, "y x"]:
+    """Where any band has marks: coloured text may stand in one alone; equal bands are looked at once."""
+    distinct = pixels[:1] if all(np.array_equal(plane, pixels[0], equal_nan=True) for plane in pixels) else pixels
+    marks: Bool[np.ndarray, "y x"] = np.logical_or.reduce([find(plane) for plane in distinct])
+    return marks
 
 
 def standardised(cutout: Cutout, layout: Layout, options: StoreOptions) -> Cutout | Refusal:

@@ -1,11 +1,9 @@
 """What a recipe may say of radiographs, and of nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.recipe_messages import did_you_mean
-
-VIEWS = ("PA", "AP", "LL", "RL", "LATERAL", "OTHER", "UNKNOWN")
 
 
 def radiograph_problems(recipe: Mapping[str, Any]) -> list[str]:
@@ -21,12 +19,12 @@ def radiograph_problems(recipe: Mapping[str, Any]) -> list[str]:
                 if entry[name] is not None
             ]
             continue
-        for view in (view for view in views if view not in VIEWS):
-            hint = did_you_mean(view.upper(), VIEWS) or f"; there are {', '.join(VIEWS)}"
-            problems.append(f"{key}.views: {view!r} is not known{hint}")
+        problems += _views(f"{key}.views", views)
         if entry["layout"] is not None and entry["table"] is not None:
             problems.append(f"{key}.layout: the collection's own tables are read; leave out table, or layout")
     for name, entry in recipe["labels"].items():
+        if elsewhere and entry["provenance"] is not None:
+            problems.append(f"labels.{name}.provenance: is for chest_xrays; leave it out")
         findings = entry["kind"] == "yes_no" or (entry["kind"] == "multilabel" and entry["columns"])
         if not findings and (entry["uncertain"] is not None or entry["blank"] != "unknown"):
             key = "uncertain" if entry["uncertain"] is not None else "blank"
@@ -36,3 +34,15 @@ def radiograph_problems(recipe: Mapping[str, Any]) -> list[str]:
     if elsewhere and recipe["store"]["marks"] != "hide":
         problems.append("store.marks: is for chest_xrays; leave it out")
     return problems
+
+
+def _views(key: str, views: Sequence[str]) -> list[str]:
+    if not views:
+        return []
+    from catalogs.reading import VIEWS  # here: few recipes need wait for pandas
+
+    unknown = [view for view in views if view not in VIEWS]
+    return [
+        f"{key}: {view!r} is not known{did_you_mean(view.upper(), VIEWS) or '; there are ' + ', '.join(VIEWS)}"
+        for view in unknown
+    ]

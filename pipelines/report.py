@@ -21,7 +21,6 @@ from pipelines.cohort import cohort_sentences
 from pipelines.domains import DOMAINS
 from pipelines.findings import findings, notices, retrieval_sentence
 from pipelines.objects import Objects
-from pipelines.run_folder import RunFolder
 from pipelines.steps import Context, StepResult
 from reports.exports import write_projection
 from reports.label_exports import write_curves_svg, write_metrics_csv
@@ -36,7 +35,7 @@ HIDDEN_COLUMNS = ("object_id", "group", "split")
 def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
     """Write projection.parquet and report.html; `said` are findings to begin with."""
     recipe, folder = context.recipe, context.run
-    shared_page(folder).unlink(missing_ok=True)  # what it says may no longer hold
+    folder.shared.unlink(missing_ok=True)  # what it says may no longer hold
     objects = Objects(context)
     ids, embedded, _ = read_parts(folder.embeddings)
     anomalies = pd.read_parquet(folder.anomalies_parquet)
@@ -56,7 +55,7 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
     metrics = json.loads(folder.metrics.read_text())
     training = [json.loads(line) for line in _lines(folder.pretraining)] if recipe.pretrains else []
     guard = manifest.get("steps", {}).get("pretrain", {}).get("guard") if recipe.pretrains else None
-    own_findings = cohort_sentences(recipe, objects, folder)
+    own_findings = cohort_sentences(recipe, objects, folder, applied=bool(said))
     own_findings += findings(metrics, training, anomalies, objects, DOMAINS[recipe.domain].upright)
     facts: dict[str, Any] = {"anomalies": len(anomalies)}
     if DOMAINS[recipe.domain].private:
@@ -89,11 +88,6 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
     for label in recipe.labels:
         write_curves_svg(metrics, label, folder.folder / f"curves-{safe_name(label)}.svg")
     return StepResult((folder.report, folder.projection), facts)
-
-
-def shared_page(folder: RunFolder) -> Path:
-    """Where the page lies that can be handed out, if it was asked for (see pipelines.share)."""
-    return folder.folder / "shared.html"
 
 
 def pictures(objects: Objects, rows: Int64[np.ndarray, " n"], side: int, domain: str) -> UInt8[np.ndarray, "n s s 3"]:
@@ -146,9 +140,11 @@ def map_columns(
 
 def provenance(manifest: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:
     """What made this page: weights, versions, precision, seed, counts and the recipe, without paths."""
-    for entry in recipe["catalog"]:
-        for path in ("table", "images", "file_pattern"):
-            entry.pop(path, None)
+    told = ("use", "bands", "views", "layout", "survey", "missing_band", "cutout", "white")
+    recipe["catalog"] = {
+        entry["name"]: {key: entry[key] for key in told if entry[key] is not None} for entry in recipe["catalog"]
+    }
+    recipe["start"] = {name: entry["encoder"] or "a .safetensors file" for name, entry in recipe["start"].items()}
     if recipe["encoder"]["weights"].endswith(".safetensors"):
         recipe["encoder"]["weights"] = "a .safetensors file"
     kept: dict[str, Any] = {name: manifest[name] for name in ("versions", "precision", "seed") if name in manifest}

@@ -82,6 +82,11 @@ class RunFolder:
         return self.folder / "review.csv"
 
     @property
+    def shared(self) -> Path:
+        """The page that can be handed out, where it was asked for (see pipelines.share)."""
+        return self.folder / "shared.html"
+
+    @property
     def duplicates(self) -> Path:
         """Objects that stand in the run more than once, by position or by image."""
         return self.folder / "duplicates.csv"

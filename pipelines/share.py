@@ -12,9 +12,8 @@ from domainssl.evaluation.retrieval import Retrieval
 from pipelines.domains import DOMAINS
 from pipelines.findings import change_sentences, collapse_sentences, notices, retrieval_sentence
 from pipelines.objects import Objects
-from pipelines.privacy import guarded
+from pipelines.privacy import PublicError, guarded
 from pipelines.recipe import Recipe
-from pipelines.report import shared_page
 from pipelines.run_folder import RunFolder
 from pipelines.steps import Context
 from reports.shared import Counted, SharedPage, write_shared
@@ -30,7 +29,7 @@ def share(context: Context) -> Path:
     Holds the run's lock. In a private domain, errors say nothing that the data said.
     """
     with context.run.locked(), guarded(DOMAINS[context.recipe.domain].private):
-        path = shared_page(context.run)
+        path = context.run.shared
         write_shared(path, _page(context))
     context.progress.note(
         f"report: {path.name} holds aggregate results alone; hiding small counts is no proof of anonymity"
@@ -41,6 +40,11 @@ def share(context: Context) -> Path:
 def _page(context: Context) -> SharedPage:
     recipe, folder = context.recipe, context.run
     domain, objects = DOMAINS[recipe.domain], Objects(context)
+    if unknown := folder.record("prepare").get("counts", {}).get("patient unknown"):
+        raise PublicError(
+            f"of {unknown} images it is not known whose they are, so that small numbers of patients cannot be hidden; "
+            "name the table's column of patients in columns.group"
+        )
     training = _records(folder.pretraining) if recipe.pretrains else []
     metrics = json.loads(folder.metrics.read_text())
     people = objects.frame["group" if domain.private else "object_id"]
@@ -55,7 +59,7 @@ def _page(context: Context) -> SharedPage:
         used=Counted(len(people), people.nunique()),
         left_out=left_out,
         left_out_people=left_out_people,
-        notices=[text for text in notices(objects, recipe.domain, recipe.classify.transductive) if _fits(text)],
+        notices=notices(objects, recipe.domain, recipe.classify.transductive, images=False),
         findings=said,
         metrics=metrics,
         training=training,
@@ -64,11 +68,6 @@ def _page(context: Context) -> SharedPage:
         image="images" if domain.private else "objects",
         person="patients" if domain.private else "objects",
     )
-
-
-def _fits(notice: str) -> bool:
-    """Whether a notice is of this page too; it holds no pseudonymised images, of which one speaks."""
-    return not notice.startswith("Contains pseudonymised")
 
 
 def _left_out(folder: RunFolder, *, private: bool) -> tuple[dict[str, Counted], int]:

@@ -95,7 +95,8 @@ STEPS: dict[str, Step] = {
 
 @dataclass(frozen=True)
 class Depends:
-    """What decides a step's outcome: steps before it, parts of the recipe ("a", "a.b" or "sided"), files it names."""
+    """What decides a step's outcome: steps before it, parts of the recipe ("a", "a.b", "sided" or "provenance", that of
+    the labels), files it names."""
 
     after: tuple[str, ...]
     recipe: tuple[str, ...]
@@ -121,7 +122,9 @@ DEPENDS: dict[str, Depends] = {
     ),
     "classify": Depends(("embed",), ("domain", "sided", "catalog", "labels", "classify", "seed"), ("tables",)),
     "rank": Depends(("embed",), ("domain", "catalog", "rank", "seed")),
-    "report": Depends(("classify", "rank"), ("domain", "catalog", "labels", "report", "seed"), ("tables",)),
+    "report": Depends(
+        ("classify", "rank"), ("domain", "catalog", "labels", "provenance", "report", "seed"), ("tables",)
+    ),
 }
 
 # Files that a step makes, as names of RunFolder's properties: removed before it is done under another key, so that no
@@ -132,7 +135,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "embed": ("embeddings", "starts"),
     "classify": ("heads", "predictions", "metrics"),
     "rank": ("anomalies", "anomalies_parquet"),
-    "report": ("projection", "metrics_csv", "report"),
+    "report": ("projection", "metrics_csv", "report", "shared"),
 }
 
 # What --force removes beside these. Checkpoints carry a key of their own, which labels are no part of: with other
@@ -175,6 +178,8 @@ class State:
 def states(recipe: Recipe, run: RunFolder, inputs: Mapping[str, Mapping[str, str]]) -> dict[str, State]:
     """Where every step stands under this recipe; `inputs` as `input_fingerprints` gives them."""
     parts = {**recipe.model_dump(mode="json"), "sided": recipe.sided}
+    # Words for the page alone: other ones change no pixel and no score.
+    parts["provenance"] = {label: entry.pop("provenance") for label, entry in parts["labels"].items()}
     found: dict[str, State] = {}
     for name, depends in DEPENDS.items():
         tokens = [found[earlier].token for earlier in depends.after]
@@ -218,6 +223,12 @@ def _fingerprints(recipe: Recipe) -> dict[str, dict[str, str]]:
     sources = {entry.name: entry.table or entry.images for entry in recipe.catalog}
     for entry in recipe.catalog:
         sources |= {f"{entry.name}, match {number}": match.table for number, match in enumerate(entry.match)}
+        if entry.layout is not None and entry.images is not None:
+            tables = (
+                path for part in (entry.images, entry.images / "annotations") for path in sorted(part.glob("*.*"))
+            )
+            found = [path for path in tables if path.suffix in (".csv", ".gz", ".txt", ".json") and path.is_file()]
+            sources |= {f"{entry.name}, table {number}": path for number, path in enumerate(found)}
     weights = Path(recipe.encoder.weights)
     return {
         "tables": {f"table {name}": fingerprint(path) for name, path in sources.items() if path is not None},

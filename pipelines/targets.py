@@ -39,8 +39,9 @@ def targets(frame: pd.DataFrame, label: str, entry: LabelEntry) -> Targets:
     if entry.tree is not None:
         return _tree_votes(frame, label, entry, entry.tree)
     columns = [_without(frame[name], entry.unknown) for name in entry.columns or (label,)]
-    if entry.kind == "yes_no" or (entry.kind == "multilabel" and entry.columns):
-        columns = [_settled(label, column, entry) for column in columns]
+    if is_finding(entry):
+        blanks = [_blank(frame, name) for name in entry.columns or (label,)]
+        columns = [_settled(label, *pair, entry) for pair in zip(columns, blanks, strict=True)]
     if all(column.isna().all() for column in columns):
         raise CatalogError(
             "labels.{label}: no row has a value in this column; name a column that holds labels", label=label
@@ -64,19 +65,31 @@ def targets(frame: pd.DataFrame, label: str, entry: LabelEntry) -> Targets:
     return Targets("votes", _enough(numbers, entry.min_votes), entry.columns)
 
 
+def is_finding(entry: LabelEntry) -> bool:
+    """Whether cells hold yes or no of a finding, so that a source may be uncertain of them."""
+    return entry.kind == "yes_no" or (entry.kind == "multilabel" and bool(entry.columns))
+
+
 def unsettled(frame: pd.DataFrame, label: str, entry: LabelEntry) -> tuple[int, int]:
     """In how many cells of a finding, or of several, the source is uncertain, and in how many it says nothing."""
-    columns = [frame[name] for name in entry.columns or (label,)]
-    return sum(int(_uncertain(column).sum()) for column in columns), sum(int(c.isna().sum()) for c in columns)
+    names = entry.columns or (label,)
+    uncertain = sum(int(_uncertain(_without(frame[name], entry.unknown)).sum()) for name in names)
+    return uncertain, sum(int(_blank(frame, name).sum()) for name in names)
 
 
 def _uncertain(column: "pd.Series[str]") -> "pd.Series[bool]":
     return pd.to_numeric(column.astype(object), errors="coerce") == -1
 
 
-def _settled(label: str, column: "pd.Series[str]", entry: LabelEntry) -> "pd.Series[str]":
+def _blank(frame: pd.DataFrame, name: str) -> "pd.Series[bool]":
+    """The empty cells of a column, in catalogs whose tables have it: a survey without labels says nothing at all."""
+    given = frame[name].notna()
+    return ~given & (given.groupby(frame["catalog"]).transform("any") if "catalog" in frame else True)
+
+
+def _settled(label: str, column: "pd.Series[str]", blank: "pd.Series[bool]", entry: LabelEntry) -> "pd.Series[str]":
     """Cells of -1 (uncertain) and empty ones as the recipe says (Irvin et al. 2019, arXiv:1901.07031, 3.1)."""
-    uncertain, blank = _uncertain(column), column.isna()
+    uncertain = _uncertain(column)
     if uncertain.any() and entry.uncertain is None:
         raise CatalogError(
             "labels.{label}: {count} cells are -1, which stands for uncertain; say what they count as: "

@@ -53,7 +53,7 @@ def test_only_the_private_domain_withholds_and_every_page_of_it_says_so() -> Non
     chest = DOMAINS["chest_xrays"]
     assert chest.private
     assert not DOMAINS["galaxies"].private
-    said = " ".join(chest.notices)
+    said = " ".join((*chest.notices, *chest.image_notices))
     for words in (
         *("Research use only", "not a medical device", "not for diagnosis", "not probabilities unless calibrated"),
         *("saliency is not localisation", "an anomaly is not a disease"),

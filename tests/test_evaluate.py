@@ -53,6 +53,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     def prepare(run: RunFolder, context: Context) -> StepResult:
         write_store(run.store, blobs(4, 1, context.recipe.store.size), bands=("g",))
         frame = pd.DataFrame({"object_id": [f"object-{row}" for row in range(4)], "catalog": "survey", "half": "train"})
+        frame["group"] = frame["object_id"]
         frame.assign(simulated=True).to_parquet(run.catalog)
         run.quarantine.write_text("object_id,reason,detail\n")
         run.duplicates.write_text("by,number,object_id,group,half\n")

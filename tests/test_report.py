@@ -8,6 +8,7 @@ import pytest
 from synthetic_stores import write_store
 
 from pipelines.findings import difference_sentence, trouble_sentence
+from pipelines.recipe import parse_recipe
 from pipelines.report import provenance, white_balance
 
 
@@ -32,11 +33,16 @@ def test_a_difference_is_said_with_its_interval(
 
 
 def test_provenance_names_no_path() -> None:
-    recipe = {
-        "catalog": [{"name": "a", "table": "/secret/t.csv", "images": "/secret/i"}],
-        "encoder": {"weights": "/secret/encoder.safetensors"},
-    }
-    assert "secret" not in str(provenance({"steps": {}}, recipe))
+    recipe = parse_recipe(
+        'domain = "galaxies"\n[[catalog]]\nname = "a"\ntable = "/secret/t.csv"\nimages = "/secret/i"\nbands = ["g"]\n'
+        'match = [{ table = "/secret/m.csv", columns = ["b"] }]\nebv_map = "/secret/map"\n'
+        '[encoder]\nweights = "/secret/encoder.safetensors"\n'
+        '[start.other]\nfile = "/secret/other.safetensors"\n[start.named]\nfile = "/secret/x"\nencoder = "resnet18"\n'
+    )
+    found = provenance({"steps": {}}, recipe.model_dump(mode="json"))
+    assert "secret" not in str(found)
+    assert found["recipe"]["catalog"]["a"]["bands"] == ["g"]
+    assert found["recipe"]["start"] == {"other": "a .safetensors file", "named": "resnet18"}
 
 
 def test_white_balance_makes_a_common_colour_white_without_lifting_noise(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_the_tables_of_steps_agree() -> None:
     assert list(STEPS) == list(DEPENDS) == list(FILES) == ["prepare", "pretrain", "embed", "classify", "rank", "report"]
     for number, depends in enumerate(DEPENDS.values()):
         assert set(depends.after) <= set(ALL[:number])
-        assert {part.split(".")[0] for part in depends.recipe} <= {*Recipe.model_fields, "sided"}
+        assert {part.split(".")[0] for part in depends.recipe} <= {*Recipe.model_fields, "sided", "provenance"}
     properties = [name for name, value in vars(RunFolder).items() if isinstance(value, property)]
     made = [attribute for files in (FILES, FORCED) for attributes in files.values() for attribute in attributes]
     assert sorted(made) == sorted(set(properties) - {"recipe", "manifest", "identity", "applied"})
@@ -91,7 +91,7 @@ def test_the_tables_of_steps_agree() -> None:
 
 def test_every_part_of_a_recipe_decides_some_step() -> None:
     decisive = {part.split(".")[0] for depends in DEPENDS.values() for part in depends.recipe}
-    assert decisive == {*Recipe.model_fields, "sided"}
+    assert decisive == {*Recipe.model_fields, "sided", "provenance"}
 
 
 def test_a_second_run_does_nothing_again(context: Context) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int8, Int64, Integer
 
 MARKS_VERSION = 1
+FEWEST_PIXELS = 128  # a side: strokes of letters are hardly a pixel wide below
 
 BAND = 0.2  # of the image's height and width, along each of its borders
 REGION_SHARE, REGION_LEAST = 0.05, 5  # of a cohort's images: where so many have a mark, it is hidden in all

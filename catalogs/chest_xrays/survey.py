@@ -14,7 +14,7 @@ from pydicom.tag import BaseTag, Tag
 
 from catalogs.chest_xrays.archives import open_source
 from catalogs.chest_xrays.headers import RADIOGRAPHS, refuse_form, silence, sop_class
-from catalogs.reading import Refusal
+from catalogs.reading import VIEWS, Refusal
 
 Fact = str | float | None
 # Numbers that stand for nobody: what some archives write in place of a patient's.
@@ -31,7 +31,6 @@ _ELSEWHERE = frozenset(
     )
 )
 _CHEST = ("CHEST", "THORA", "LUNG")
-VIEWS = ("PA", "AP", "LL", "RL", "LATERAL", "OTHER", "UNKNOWN")
 _VIEW_WORDS = {
     **{view: view for view in VIEWS},
     **dict.fromkeys(("LAT", "L", "LATERAL"), "LATERAL"),
@@ -43,6 +42,8 @@ _VIEW_CODES = {
     **dict.fromkeys(("272479007", "R-10214"), "PA"),
     **dict.fromkeys(("399173006", "R-10236"), "LL"),
     **dict.fromkeys(("399198007", "R-10232"), "RL"),
+    **dict.fromkeys(("399067008", "R-102CD"), "LATERAL"),
+    **dict.fromkeys(("399033003", "R-10202"), "UNKNOWN"),  # frontal, of which kind it does not say
 }
 
 
@@ -64,27 +65,33 @@ def survey(path: Path) -> dict[str, Fact] | None:
                 dataset = read_partial(file, stop_when=_at_pixels, specific_tags=[Tag(keyword) for keyword in _TAGS])
             if not dataset.file_meta.get("TransferSyntaxUID") or sop_class(dataset) not in RADIOGRAPHS:
                 return None
-            return {name: told(dataset) for name, told in ALLOWED.items()}
         except Exception:  # noqa: BLE001 - a bad file tells nothing; reading it says why
             return None
+        return {name: _told(dataset, told) for name, told in ALLOWED.items()}
+
+
+def _told(dataset: Dataset, told: Callable[[Dataset], Fact]) -> Fact:
+    try:
+        return told(dataset)
+    except Exception:  # noqa: BLE001 - one damaged element leaves the others, a patient's number most of all
+        return None
 
 
 def view(dataset: Dataset) -> str:
-    """One of `VIEWS`: by ViewPosition (0018,5101), else ViewCodeSequence (0054,0220), else whether rows run from front
-    to back (PatientOrientation)."""
+    """One of `VIEWS`: by ViewPosition (0018,5101), else ViewCodeSequence (0054,0220), else whether rows or columns
+    run from front to back (PatientOrientation)."""
     if written := _text(dataset, "ViewPosition"):
         return view_word(written)
-    items = dataset.get("ViewCodeSequence") or ()
-    for item in items:
-        if found := _VIEW_CODES.get(_text(item, "CodeValue")):
-            return found
-    along = _values(dataset, "PatientOrientation")[:1]
-    return "LATERAL" if along and along[0][:1] in ("A", "P") else "UNKNOWN"
+    codes = [code for item in dataset.get("ViewCodeSequence") or () if (code := _text(item, "CodeValue"))]
+    if codes:
+        return next((_VIEW_CODES[code] for code in codes if code in _VIEW_CODES), "OTHER")
+    directions = {direction[:1] for direction in _values(dataset, "PatientOrientation")}
+    return "LATERAL" if directions & {"A", "P"} else "UNKNOWN"
 
 
 def view_word(written: str) -> str:
     """One of `VIEWS` for what a header or a table calls a view: its first word, in any case; "frontal" is "UNKNOWN"."""
-    words = written.upper().split()
+    words = written.upper().replace("-", "").replace("_", " ").split()
     return _VIEW_WORDS.get(words[0], "OTHER") if words else "UNKNOWN"
 
 

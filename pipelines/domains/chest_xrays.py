@@ -7,8 +7,8 @@ from jaxtyping import Float, UInt8
 
 from catalogs.chest_xrays.marks import MARKS_VERSION, find_marks
 from catalogs.chest_xrays.reader import read_chest_xrays
-from catalogs.chest_xrays.survey import VIEWS, survey
-from catalogs.reading import Radiometry
+from catalogs.chest_xrays.survey import survey, view_word
+from catalogs.reading import VIEWS, Radiometry
 from catalogs.scanning import ANY_SUFFIX
 from pipelines.domains.domain import Domain, Kept
 
@@ -45,8 +45,8 @@ def render(
 NOTICES = (
     "Research use only; not a medical device; not for diagnosis. Scores are not probabilities unless calibrated; "
     "saliency is not localisation; an anomaly is not a disease.",
-    "Contains pseudonymised patient images; not anonymous; do not share outside the approved project.",
 )
+IMAGE_NOTICES = ("Contains pseudonymised patient images; not anonymous; do not share outside the approved project.",)
 # Columns of tables and headers that tell about the image and not who is on it; `truth` and `trouble` are the
 # simulation's words.
 _TROUBLE = ("inverted", "rotated", "cut", "empty")
@@ -78,12 +78,14 @@ CHEST_XRAYS = Domain(
     views,
     render,
     upright=True,
+    image_notices=IMAGE_NOTICES,
     symmetry="mirror",
     suffixes=ANY_SUFFIX,
     private=True,
     kept=KEPT,
     survey=survey,
     taken_views=("PA", "AP", "UNKNOWN"),
+    view_word=view_word,
     find_marks=find_marks,
     marks_version=MARKS_VERSION,
 )

@@ -45,15 +45,16 @@ class Domain:
     """One domain. `read` is a function at module level, since it travels to reading processes. `version` enters the
     preparation's hash: raise it when `read` gives other pixels for the same file.
 
-    `title` heads the page, `notices` are sentences that stand on every one. `upright`: its images have an up and a
-    left; `symmetry` leaves its objects what they are (mirror images only where no label tells left from right).
-    `suffixes` are those that a scan of a folder takes.
+    `title` heads the page, `notices` are sentences that stand on every one, `image_notices` on those with images.
+    `upright`: its images have an up and a left; `symmetry` leaves its objects what they are (mirror images only where
+    no label tells left from right). `suffixes` are those that a scan of a folder takes.
     `private`: files, names and ids can tell who somebody is. Then ids become pseudonyms before anything is written, of
     the catalog's columns only the labels and those of `kept` stay, as far as their values are what it allows, and no
     message quotes a file or a path.
     `survey` gives what a file's header says by column: group and issuer (raw), view and others, for what the table does
-    not say; `taken_views` those that are taken where the recipe names none. `find_marks` finds what is burned
-    into an image, which is then hidden in all. With `sky`, objects that lie together on the sky are a group.
+    not say; `view_word` reads what a table calls a view, `taken_views` are taken where the recipe names none.
+    `find_marks` finds what is burned into an image, which is then hidden in all. With `sky`, objects that lie together
+    on the sky are a group.
     """
 
     name: str
@@ -64,12 +65,14 @@ class Domain:
     views: Views
     render: Rendering
     upright: bool
+    image_notices: tuple[str, ...] = ()
     symmetry: "Symmetry" = "none"
     suffixes: tuple[str, ...] = READABLE_SUFFIXES
     private: bool = False
     kept: Mapping[str, Kept] = field(default_factory=dict)
     survey: Callable[[Path], Mapping[str, Any] | None] | None = None
     taken_views: tuple[str, ...] = ()
+    view_word: Callable[[str], str] | None = None
     find_marks: Callable[[Float[np.ndarray, "y x"]], Bool[np.ndarray, "y x"]] | None = None
     marks_version: int = 0
     sky: bool = False
