@@ -42,7 +42,7 @@ def surveyed(context: Context, frame: pd.DataFrame, *, splits: bool = True) -> p
         for job, answers in supervised(jobs, ask, context.workers):
             told |= {path: answer for path, answer in zip(job.paths, answers, strict=True) if answer}
             counter.advance(len(job.paths))
-    names = dict.fromkeys(("view", *_INTERNAL, *(next(iter(told.values()), {}))))
+    names = dict.fromkeys(("view", "burned_in", *_INTERNAL, *(next(iter(told.values()), {}))))
     headers = pd.DataFrame([told.get(path) or {} for path in paths], frame.index, list(names))
     headers = headers.rename(columns={name: f"_{name}" for name in _INTERNAL})
     headers["_patient"] = headers["issuer"].fillna("") + "\0" + headers["group"] if "group" in headers else None

@@ -84,7 +84,7 @@ def _run(context: Context, like: Path | None) -> StepResult:
         context.progress.note(f"prepare: {note}")
     _check_labels(recipe, frame)
     frame = surveyed(context, frame, splits=like is None)
-    nameless = int(_patient_unknown(recipe, frame).sum())
+    nameless = _patient_unknown(recipe, frame)
     frame = grouped(context, frame)
     frame["half"] = assign_halves(frame, strata(recipe, frame) if recipe.split == "stratified" else None)
     torn = torn_patients(frame) if like is None else 0
@@ -136,7 +136,8 @@ def _run(context: Context, like: Path | None) -> StepResult:
         context.progress.note(f"prepare: {len(refused)} of {len(frame)} left out, see {context.run.quarantine.name}")
     counts |= _duplicates(context, kept, index)
     if DOMAINS[recipe.domain].private:
-        counts |= {"patient unknown": nameless, "patients in both halves by headers": torn}
+        stored = frame["object_id"].isin(index.loc[index["offset"] >= 0, "object_id"])
+        counts |= {"patient unknown": int((nameless & stored).sum()), "patients in both halves by headers": torn}
     outputs = [folder, context.run.catalog, context.run.quarantine, context.run.duplicates]
     if DOMAINS[recipe.domain].find_marks is not None:
         counts |= _marks(context, frame, index, like)

@@ -246,7 +246,7 @@ def test_a_whole_run_leaves_no_trace(
         assert set(rows["half"]) == {half(f"{TOKEN}-{patient:04d}")}  # of the raw id: the same on every machine
     if source == MATCHED:
         assert {"finding", "view", "age", "site"} < set(catalog.columns)
-        assert set(catalog["view"]) == {"PA", "AP", "other"}
+        assert set(catalog["view"]) == {"PA", "AP", "OTHER"}
         assert catalog["age"].isna().sum() == 1
         assert catalog["site"].dropna().str.fullmatch(r"site-[a-z2-7]{16}").all()
         assert catalog["site"].nunique() == 3
