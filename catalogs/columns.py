@@ -25,7 +25,7 @@ USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
     "view": ("view", "view_position", "viewposition", "view position"),
     "sex": ("sex", "patient_sex", "patientsex", "patient sex", "gender", "patient gender"),
     "age": ("age", "patient_age", "patientage", "patient age"),
-    "scanner": ("scanner", "device"),
+    "scanner": ("scanner",),  # "device" may be one that is implanted
     "site": ("site", "hospital", "institution", "center", "centre"),
     # Beside text in hours, SIMBAD and VizieR give degrees as RA_d and _RAJ2000: these come first.
     "ra": (

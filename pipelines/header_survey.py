@@ -48,10 +48,9 @@ def surveyed(context: Context, frame: pd.DataFrame, *, splits: bool = True) -> p
     headers["_patient"] = headers["issuer"].fillna("") + "\0" + headers["group"] if "group" in headers else None
     frame = _filled(frame, headers, context.recipe)
     asked = pd.Series([path in told for path in paths], index=frame.index)
-    taken = frame["_elsewhere"].isna() & _of_a_taken_view(
-        context.recipe, frame
-    )  # others are refused when they are read
-    frame["_window"] = frame["_window"].where(taken, None)  # and do not decide how these are shown
+    # Others are refused when they are read, and do not decide how these are shown.
+    taken = frame["_elsewhere"].isna() & _of_a_taken_view(context.recipe, frame)
+    frame["_window"] = frame["_window"].where(taken, None)
     if splits:
         _check_patients(context, frame[taken], asked[taken])
     return frame
@@ -80,7 +79,8 @@ def window_policy(recipe: Recipe, frame: pd.DataFrame) -> WindowPolicy | None:
 def _usual_names(frame: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
     """Columns of the tables that say what headers say too, under the headers' names; each catalog has its own."""
     for name in (name for name in _WRITTEN if name not in recipe.label_columns):
-        others = [c for c in frame if str(c).lower() in USUAL_NAMES[name] and c not in recipe.label_columns]
+        usual = [c for c in frame if str(c).lower() in USUAL_NAMES[name] and c not in recipe.label_columns]
+        others = sorted(usual, key=lambda column: USUAL_NAMES[name].index(str(column).lower()))
         if others:
             written = frame[others].astype(object).bfill(axis=1).iloc[:, 0]
             frame = frame.drop(columns=others).assign(**{name: written})

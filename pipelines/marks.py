@@ -9,13 +9,10 @@ import pandas as pd
 from jaxtyping import Bool
 
 from catalogs.chest_xrays.marks import hidden_region
+from catalogs.quarantine import COLUMNS
 from domainssl.shards import read_hidden, write_hidden
 
-REVIEW_COLUMNS = ("object_id", "reason", "detail")
-DECLARED = {
-    True: "the header says that annotations are burned in, and marks near the borders were found",
-    False: "the header says that annotations are burned in, and none was found",
-}
+DECLARED = "the header says that annotations are burned in; the detector may have missed some"
 
 
 def packed(marks: Bool[np.ndarray, "y x"]) -> bytes:
@@ -29,17 +26,11 @@ def unpacked(data: bytes, side: int) -> Bool[np.ndarray, "y x"]:
     return np.unpackbits(bits, count=side**2).astype(bool).reshape(side, side)
 
 
-def to_review(index: pd.DataFrame, declared: "pd.Series[Any]") -> pd.DataFrame:
-    """Whose headers declare burned-in annotations: object_id, reason, detail. A mark that was found is none that is
-    known to be all; `index` are the stored objects (object_id, marks), `declared` what BurnedInAnnotation says of each.
-    """
-    said = (declared == "YES").to_numpy(bool)
-    found = index["marks"].map(len) > 0
-    rows = [
-        (name, "declared_mark", DECLARED[bool(any_found)])
-        for name, any_found in zip(index["object_id"][said], found[said], strict=True)
-    ]
-    return pd.DataFrame(rows, columns=list(REVIEW_COLUMNS))
+def to_review(object_ids: "pd.Series[str]", declared: "pd.Series[Any]") -> pd.DataFrame:
+    """Of these stored objects, those whose headers declare burned-in annotations (`declared` is BurnedInAnnotation):
+    object_id, reason, detail."""
+    rows = [(name, "declared_mark", DECLARED) for name in object_ids[(declared == "YES").to_numpy(bool)]]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def hide_marks(store: Path, side: int, index: pd.DataFrame, like: Path | None) -> dict[str, Any]:

@@ -155,9 +155,8 @@ def _marks(context: Context, frame: pd.DataFrame, index: pd.DataFrame, like: Pat
     """Writes the store's hidden region and review.csv; what the manifest says of them."""
     stored, side = index[index["offset"] >= 0].reset_index(drop=True), context.recipe.store.size
     declared = frame.set_index("object_id")["burned_in"].reindex(stored["object_id"]).reset_index(drop=True)
-    review = to_review(stored, declared)
-    with atomic_write(context.run.review) as part:
-        review.to_csv(part, index=False)
+    review = to_review(stored["object_id"], declared)
+    write_quarantine(review, context.run.review)  # of the same form
     if len(review):
         context.progress.note(f"prepare: a person has to look at {len(review)} images, see {context.run.review.name}")
     counts: dict[str, object] = {"to be looked at": len(review)}
