@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,17 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-FORMAT = "domainssl.checkpoint.1"
+FORMAT = "domainssl.checkpoint.2"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands: optimiser steps done, losses of the epoch under way, records of the epochs done."""
+    """Where training stands: optimiser steps, losses and measures of the epoch under way, records of those done."""
 
     step: int
     epoch_losses: list[float]
     records: list[dict[str, Any]]
+    epoch_measures: dict[str, list[float]] = field(default_factory=dict)
 
 
 def save_checkpoint(
@@ -38,6 +39,7 @@ def save_checkpoint(
         "key": key,
         "step": str(progress.step),
         "epoch_losses": json.dumps(progress.epoch_losses),
+        "epoch_measures": json.dumps(progress.epoch_measures),
         "records": json.dumps(progress.records),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,4 +70,5 @@ def load_checkpoint(
                 index, field = name.removeprefix(prefix).split("/")
                 state.setdefault(int(index), {})[field] = tensor
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return Progress(int(metadata["step"]), json.loads(metadata["epoch_losses"]), json.loads(metadata["records"]))
+    losses, records, measures = (json.loads(metadata[key]) for key in ("epoch_losses", "records", "epoch_measures"))
+    return Progress(int(metadata["step"]), losses, records, measures)

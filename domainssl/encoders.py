@@ -18,9 +18,10 @@ from safetensors.torch import save_file
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
+import domainssl.dense  # noqa: F401 - timm then knows its networks by name
 from domainssl.bands import rgb_mixing
 from domainssl.encoder_files import published_network, read_file, stem_name
-from domainssl.imagenet import PACKAGED_IMAGENET, imagenet_network
+from domainssl.imagenet import PACKAGED_IMAGENET, imagenet_network, size_argument
 
 Stretch = Literal["none", "asinh", "linear"]
 # What a photograph's 0..1 becomes by ImageNet's mean and std, over the three colours.
@@ -87,9 +88,20 @@ class TimmEncoder(nn.Module):
             return ((x / self._scale - self._mean) / self._std).clamp(*PHOTOGRAPH)
         return (x - self._mean) / self._std
 
+    def source_values(self, normalised: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """What `normalised` was given, so that reconstructions can be looked at; what it cut off stays cut off."""
+        x = normalised * self._std + self._mean
+        if self.input.stretch == "asinh":
+            return torch.sinh(x) * self._scale
+        return x * self._scale if self.input.stretch == "linear" else x
+
     def pooled(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """One feature vector an image, the network's own global pooling; source values in, finite values expected."""
-        features: Tensor = self.network(self._network_input(x))
+        return self.pooled_normalised(self.normalised(x))
+
+    def pooled_normalised(self, normalised: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+        """The same from what `normalised` gave, for methods that change or differentiate what the network takes."""
+        features: Tensor = self.network(self._laid_out(normalised))
         return features
 
     def grid(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d y x"]:
@@ -114,8 +126,10 @@ class TimmEncoder(nn.Module):
         return [int(stage["num_chs"]) for stage in info]
 
     def _network_input(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return self._laid_out(self.normalised(x))
+
+    def _laid_out(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         stem_format = self.network.get_parameter(_stem_name(self.network) + ".weight")
-        x = self.normalised(x)
         if stem_format.is_contiguous(memory_format=torch.channels_last):
             x = x.contiguous(memory_format=torch.channels_last)
         return x
@@ -160,9 +174,9 @@ def create_encoder(
     if not timm.is_model(name):
         raise ValueError(f"encoder.name: timm has no model {name!r}; timm.list_models() lists them")
     if weights == "none":
-        network: Any = _random_network(name, len(bands), seed)
+        network: Any = _random_network(name, len(bands), size, seed)
     elif weights == "imagenet":
-        network = imagenet_network(name)
+        network = imagenet_network(name, size)
         adapt_stem(network, rgb_mixing(bands))
     elif published is not None:
         network = published_network(name, Path(weights).name, published, len(bands))
@@ -256,10 +270,11 @@ def _check_size(encoder: TimmEncoder) -> None:
     assert features.shape == (1, encoder.width), (features.shape, encoder.width)
 
 
-def _random_network(name: str, count: int, seed: int) -> nn.Module:
+def _random_network(name: str, count: int, size: int, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # timm initialises from the global generator
         torch.manual_seed(seed)
-        network: nn.Module = timm.create_model(name, pretrained=False, in_chans=count)
+        sized = size_argument(name, size)
+        network: nn.Module = timm.create_model(name, pretrained=False, in_chans=count, **sized)
         return network
 
 
@@ -310,7 +325,8 @@ def encoder_from(metadata: dict[str, str], state: dict[str, Tensor]) -> TimmEnco
         key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(metadata["input"]).items()
     }
     spec = InputSpec(**fields)
-    network = timm.create_model(metadata["name"], pretrained=False, in_chans=len(spec.bands), num_classes=0)
+    sized = size_argument(metadata["name"], spec.size)
+    network = timm.create_model(metadata["name"], pretrained=False, in_chans=len(spec.bands), num_classes=0, **sized)
     stem = _stem_name(network)
     if f"{stem}.bias" in state and network.get_submodule(stem).bias is None:  # adapt_stem gave it one
         network.get_submodule(stem).bias = nn.Parameter(torch.empty_like(state[f"{stem}.bias"]))

@@ -9,6 +9,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from domainssl.methods.registry import DENSE, TRANSFORMERS
+
 
 @dataclass(frozen=True)
 class PackagedWeights:
@@ -33,14 +35,20 @@ PACKAGED_IMAGENET = {
 }
 
 
-def imagenet_network(name: str) -> nn.Module:
+def size_argument(name: str, size: int) -> dict[str, int]:
+    """What timm must be told of the images' side: transformers and dense layers are made for one size."""
+    return {"img_size": size} if name.startswith((*TRANSFORMERS, *DENSE)) else {}
+
+
+def imagenet_network(name: str, size: int) -> nn.Module:
     """timm's network with its ImageNet weights and classifier: from a package where one is known, else timm's hub.
 
+    The positions of a transformer are resampled to images of `size` pixels a side.
     Raises ValueError where the weights cannot be had or are not the file whose sha256 stands here.
     """
     if name not in PACKAGED_IMAGENET:
         try:
-            fetched: nn.Module = timm.create_model(name, pretrained=True)
+            fetched: nn.Module = timm.create_model(name, pretrained=True, **size_argument(name, size))
             return fetched
         except Exception as error:  # the hub's client raises a dozen unrelated types
             raise ValueError(

@@ -4,6 +4,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from domainssl.method_options import (
+    AutoencoderOptions,
+    ColorizationOptions,
+    ContextEncoderOptions,
+    ContractiveOptions,
+    CPCOptions,
+    DenoisingOptions,
+    DINOOptions,
+    ExemplarOptions,
+    IJEPAOptions,
+    InfoMaxOptions,
+    JigsawOptions,
+    MAEOptions,
+    MoCoOptions,
+    RelativePatchOptions,
+    SiameseOptions,
+    SparseOptions,
+    SupervisedOptions,
+    TripletOptions,
+    VariationalOptions,
+)
+
 Kind = Literal["classes", "yes_no", "multilabel", "ordered", "real", "votes"]
 # The heads of every kind of label, the first one being the one that predicts; see domainssl/evaluation/task.py.
 HEADS: Mapping[Kind, tuple[str, ...]] = {
@@ -57,31 +79,56 @@ class PretrainOptions:
 
     The projector alone is trained for `projector_epochs`, with the encoder frozen, since the first steps of a random
     projector undo what ImageNet taught; then both for `epochs`, cosine schedules counted in steps.
-    `frozen_batchnorm` keeps the encoder's batch-norm statistics and uses them as at inference.
-    `temperature` is SimCLR's; `teacher_momentum` is where BYOL's teacher begins, to end at 1.
-    `epochs`, `batch_size`, `projector_epochs` and `encoder_rate` None: what `domainssl.schedule` gives for this number
-    of images.
+    `frozen_batchnorm` keeps the encoder's batch-norm statistics and uses them as at inference; None: where it starts
+    from trained weights. `images` or `seconds` is a budget in place of `epochs`: images seen in all, or as many as one
+    machine, timed once, takes in that time; the projector's epochs keep their share of it.
+    `method` is one of `domainssl.methods.registry.METHODS`, and the table of its name holds what is particular to it.
+    `temperature` is that of similarities; `teacher_momentum` is where a teacher begins, to end at 1.
+    `epochs`, `batch_size`, `projector_epochs`, `optimiser` and the rates None: what `domainssl.schedule` gives for this
+    method and number of images.
     `without` names views that are left out, to see which one matters. `guard`: how harm is noticed and the best of
     start and checkpoints chosen: on labels of the training half ("labels", where there are none label-free), without
     them ("label_free"), or not ("off": the last epoch is exported).
     """
 
-    method: Literal["simclr", "byol"] = "simclr"
+    method: str = "simclr"
     epochs: int | None = None
+    images: int | None = None
+    seconds: float | None = None
     batch_size: int | None = None
     temperature: float = 0.2
     teacher_momentum: float = 0.99
     projector_epochs: int | None = None
+    optimiser: Literal["sgd", "adamw"] | None = None
     encoder_rate: float | None = None
-    projector_rate: float = 0.03
+    projector_rate: float | None = None
     momentum: float = 0.9
     weight_decay: float = 0.0
-    frozen_batchnorm: bool = True
+    frozen_batchnorm: bool | None = None
     projector_width: int = 512
     projection_dim: int = 128
     checkpoint_minutes: float = 2.0
     without: tuple[str, ...] = ()
     guard: Literal["labels", "label_free", "off"] = "labels"
+    autoencoder: AutoencoderOptions = AutoencoderOptions()
+    denoising_autoencoder: DenoisingOptions = DenoisingOptions()
+    sparse_autoencoder: SparseOptions = SparseOptions()
+    contractive_autoencoder: ContractiveOptions = ContractiveOptions()
+    variational_autoencoder: VariationalOptions = VariationalOptions()
+    context_encoder: ContextEncoderOptions = ContextEncoderOptions()
+    colorization: ColorizationOptions = ColorizationOptions()
+    mae: MAEOptions = MAEOptions()
+    relative_patch: RelativePatchOptions = RelativePatchOptions()
+    jigsaw: JigsawOptions = JigsawOptions()
+    exemplar: ExemplarOptions = ExemplarOptions()
+    siamese: SiameseOptions = SiameseOptions()
+    triplet: TripletOptions = TripletOptions()
+    moco: MoCoOptions = MoCoOptions()
+    cpc: CPCOptions = CPCOptions()
+    deep_infomax: InfoMaxOptions = InfoMaxOptions()
+    dino: DINOOptions = DINOOptions()
+    ijepa: IJEPAOptions = IJEPAOptions()
+    supervised: SupervisedOptions = SupervisedOptions()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,13 @@
-"""How to pretrain by the number of images: small cohorts need small batches, to have steps at all, and small rates."""
+"""How to pretrain, by the method and the number of images.
+
+Small cohorts need small batches, to have steps at all, and small rates.
+"""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
 
+from domainssl.methods.registry import METHODS, Family
 from domainssl.options import PretrainOptions
 
 # Up to so many images: batch size, epochs of the projector alone, epochs with the encoder, the encoder's peak rate.
@@ -9,20 +15,42 @@ BY_SIZE: tuple[tuple[float, int, int, int, float], ...] = (
     (5_000, 32, 5, 10, 0.001),
     (float("inf"), 128, 5, 10, 0.003),
 )
+# The optimiser, the encoder's peak rate (None: by size) and that of what is freshly made.
+Rates = tuple[Literal["sgd", "adamw"], float | None, float]
+USUAL: Mapping[str, Rates] = {"sgd": ("sgd", None, 0.03), "adamw": ("adamw", 1e-4, 1e-3)}
+BY_FAMILY: Mapping[Family, Rates] = {"reconstruction": USUAL["adamw"]}  # and methods that need tokens or a dense layer
 
 
-def scheduled(options: PretrainOptions, images: int) -> PretrainOptions:
-    """The options with what is None filled in from `BY_SIZE`; what the recipe gives stays.
+def scheduled(options: PretrainOptions, images: int, trained: bool = True) -> PretrainOptions:
+    """The options with what is None filled in from `BY_SIZE` and `BY_FAMILY`; what the recipe gives stays.
 
+    `trained`: the encoder starts from weights that are worth keeping. A random one learns as fast as a fresh head, and
+    its batch-norm statistics with it, since those that it begins with are of no image.
     Raises ValueError for fewer than 2 images.
     """
     if images < 2:
         raise ValueError(f"pretraining needs at least 2 images, got {images}; add images or use the start as it is")
     batch_size, projector_epochs, epochs, encoder_rate = next(row[1:] for row in BY_SIZE if images <= row[0])
+    about = METHODS[options.method]
+    slow = {"tokens", "dense"} & set(about.needs)
+    optimiser, rate, fresh_rate = USUAL["adamw"] if slow else BY_FAMILY.get(about.family, USUAL["sgd"])
+    if options.optimiser not in (None, optimiser):
+        assert options.optimiser is not None
+        optimiser, rate, fresh_rate = USUAL[options.optimiser]
+    if not trained:
+        rate = fresh_rate
+
+    def given(name: str, default: float | int) -> Any:
+        value = getattr(options, name)
+        return default if value is None else value
+
     return dataclasses.replace(
         options,
-        batch_size=batch_size if options.batch_size is None else options.batch_size,
-        projector_epochs=projector_epochs if options.projector_epochs is None else options.projector_epochs,
-        epochs=epochs if options.epochs is None else options.epochs,
-        encoder_rate=encoder_rate if options.encoder_rate is None else options.encoder_rate,
+        optimiser=optimiser,
+        batch_size=given("batch_size", batch_size),
+        projector_epochs=given("projector_epochs", projector_epochs),
+        epochs=given("epochs", epochs),
+        encoder_rate=given("encoder_rate", encoder_rate if rate is None else rate),
+        projector_rate=given("projector_rate", fresh_rate),
+        frozen_batchnorm=given("frozen_batchnorm", trained),
     )

@@ -31,6 +31,12 @@ class Batch:
     rows: Int64[Tensor, " b"]
 
 
+def first_of(batch: Batch, count: int) -> Batch:
+    """The first images of a batch."""
+    nuisance = {name: values[:count] for name, values in batch.nuisance.items()}
+    return Batch(batch.images[:count], batch.valid[:count], nuisance, batch.rows[:count])
+
+
 @final
 class Store:
     """Prepared images of a run, opened for reading; a row is an object's place in `object_ids` and `flags`.

@@ -84,7 +84,7 @@ def applied_recipe(trained: RunFolder, recipe: Recipe, catalog: Path, images: Pa
         "start": {},
         "classify": {**fields["classify"], "starts": ["imagenet"], "heads": [], "unit": "image"},
         "encoder": {**fields["encoder"], "weights": str(trained.encoder.resolve())},
-        "pretrain": {**fields["pretrain"], "epochs": 0},
+        "pretrain": {**fields["pretrain"], "epochs": 0, "images": None, "seconds": None},
     }
     fitted = parse_recipe(dump_fields(fields), catalog.parent)
     check_paths(fitted)

@@ -176,6 +176,10 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     evaluated.add_argument(
         "--sweep", action="append", default=[], metavar="A.B=V1,V2", help="compare values of a key of the recipe"
     )
+    evaluated.add_argument("--methods", metavar="A,B", help="compare methods under one budget; all: those that apply")
+    evaluated.add_argument("--seconds", type=_count, metavar="N", help="of each method's training; default: 60")
+    evaluated.add_argument("--images", type=_count, metavar="N", help="seen by each method, in place of --seconds")
+    add("methods", "the self-supervised methods: family, needs, source, what they are good for")
     applied = add("apply", "a trained run on new data: its encoder, heads and ranking, and a page", machine)
     applied.add_argument("run", type=Path, metavar="RUN", help="the folder of a finished run")
     applied.add_argument("catalog", type=Path, metavar="CATALOG", help="a folder of images, a table, or a recipe")
@@ -333,14 +337,41 @@ def _run(options: argparse.Namespace) -> int:
     return _steps(options, recipe)
 
 
+def _methods(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from domainssl.methods.registry import METHODS
+
+    if options.json:
+        _print_json({name: {k: v for k, v in asdict(about).items() if k != "where"} for name, about in METHODS.items()})
+        return DONE
+    width = max(map(len, METHODS))
+    for name, about in METHODS.items():
+        needs = f"; needs {', '.join(about.needs)}" if about.needs else ""
+        print(f"{name:{width}}  {about.family}{needs}: {about.good_for} ({about.source})")
+    return DONE
+
+
 def _evaluate(options: argparse.Namespace) -> int:
     from pipelines.evaluate import evaluate, full_recipe
 
-    if not options.sweep:
+    if options.methods and options.sweep:
+        _say("domainssl: error: --methods and --sweep are two comparisons; give one of them")
+        return WRONG_USE
+    if (options.seconds or options.images) and (not options.methods or (options.seconds and options.images)):
+        _say("domainssl: error: --seconds or --images is the budget of --methods; give one of them beside it")
+        return WRONG_USE
+    if not options.sweep and not options.methods:
         return _steps(options, full_recipe(options.recipe, options.set))
-    from pipelines.sweeps import parse_sweep, variants
+    if options.methods:
+        from pipelines.method_comparison import method_variants
 
-    compared = variants(options.recipe, options.set, [parse_sweep(text) for text in options.sweep], options.out)
+        limit = f"images={options.images}" if options.images else f"seconds={options.seconds or 60}"
+        compared = method_variants(options.recipe, options.set, options.methods, f"pretrain.{limit}")
+    else:
+        from pipelines.sweeps import parse_sweep, variants
+
+        compared = variants(options.recipe, options.set, [parse_sweep(text) for text in options.sweep], options.out)
     shown = traceback.print_exception if options.debug else lambda error: None
     found = evaluate(compared, options.out, options.workers, options.device, _progress(options), options.force, shown)
     if options.json:
@@ -349,6 +380,11 @@ def _evaluate(options: argparse.Namespace) -> int:
         _print_json({"evaluation": str(options.out), "variants": steps, "failures": failures, "result": page})
     elif found.page is not None:
         print(found.page)
+    if options.methods and found.steps:
+        from pipelines.method_comparison import write_comparison
+
+        table = write_comparison([variant for variant in compared if variant.name in found.steps], options.out)
+        print(table, end="") if not options.json else None
     if not found.failures:
         return DONE
     _say(f"domainssl: error: {found.failed()}")
@@ -383,6 +419,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "fetch": _fetch,
     "inspect": _inspect,
     "evaluate": _evaluate,
+    "methods": _methods,
     "apply": _apply,
     "run": _run,
     **dict.fromkeys(STEP_HELP, _run),

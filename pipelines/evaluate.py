@@ -199,7 +199,7 @@ def _provenance(variants: Sequence[Variant], out: Path) -> dict[str, Any]:
     """Versions, the seed where it is one, what pretraining took, and what all variants have in common; no paths."""
     manifests = [RunFolder(_folder(variant, out)).read_manifest() for variant in variants]
     took = {
-        variant.name: f"{record.get('images', 0):,} images, {record.get('epochs', 0)} epochs, {record['seconds']:.0f} s"
+        variant.name: f"{record.get('final', {}).get('images', 0):,} images seen, {record['seconds']:.0f} s"
         for variant, manifest in zip(variants, manifests, strict=True)
         if "seconds" in (record := manifest["steps"].get("pretrain", {}))
     }

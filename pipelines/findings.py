@@ -7,6 +7,8 @@ import pandas as pd
 
 from domainssl.evaluation.intervals import MINIMUM_GROUPS
 from domainssl.evaluation.retrieval import Retrieval
+from domainssl.methods.orientation_leak import orientation_leak
+from domainssl.methods.rotation import UNSEEN
 from pipelines.domains import DOMAINS
 from pipelines.objects import Objects
 from reports.metric_rows import metric_name
@@ -31,6 +33,9 @@ def findings(
 ) -> list[str]:
     """One sentence each on what pretraining changed, whether it collapsed, and what leads the ranking."""
     said = [*change_sentences(metrics), *collapse_sentences(training), trouble_sentence(anomalies, upright)]
+    if not upright:
+        rows = objects.pretraining_rows()
+        said += leak_sentences(training, int((rows % UNSEEN == 0).sum()), len(rows))
     if objects.simulated and "truth" in objects.frame:
         said.append(_rare_sentence(anomalies, objects.frame))
     return said
@@ -55,6 +60,21 @@ def collapse_sentences(training: list[dict[str, Any]]) -> list[str]:
         f"{last['rankme']:.0f} (RankMe), {last['rankme_centred']:.0f} after centring."
         for last in training[-1:]
     ]
+
+
+def leak_sentences(training: list[dict[str, Any]], unseen: int, images: int) -> list[str]:
+    """What rotations say where images should have no direction; nothing of other methods.
+
+    `unseen` of the `images` are not learnt from; the last epoch may have been a part of one, which asked of fewer.
+    """
+    before = 0
+    leak = None
+    for record in training:
+        asked = round(unseen * min(1.0, (record["images"] - before) / max(1, images)))
+        before = record["images"]
+        if "accuracy_unseen" in record:
+            leak = orientation_leak(record["accuracy_unseen"], asked)
+    return [leak] if leak else []
 
 
 def retrieval_sentence(found: Retrieval | None, *, counted: bool = True) -> str:

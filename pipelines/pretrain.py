@@ -1,12 +1,15 @@
 """Continued self-supervised pretraining: the recipe's start, trained on the training half, the best of it exported."""
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Int64
 
 from domainssl.encoders import TimmEncoder, load_encoder, save_encoder, weights_hash
 from domainssl.harm import START, checkpoint_epochs
@@ -16,12 +19,16 @@ from domainssl.pretraining import pretrain
 from domainssl.schedule import scheduled
 from domainssl.views.ablation import without
 from pipelines.atomic import atomic_write, write_text
+from pipelines.budget import within_seconds
 from pipelines.domains import DOMAINS
 from pipelines.guard import Chosen, choose_encoder
 from pipelines.objects import Objects
+from pipelines.panels import make_panels, save_panels
+from pipelines.recipe import used_options
 from pipelines.run_folder import step_key
 from pipelines.starts import start_encoder, timed_precision
 from pipelines.steps import Context, StepResult
+from pipelines.supervision import supervised_classes
 
 LAST, BELONGS = "last.safetensors", "training.txt"
 
@@ -35,7 +42,7 @@ def run(context: Context) -> StepResult:
     recipe, folder = context.recipe, context.run
     objects = Objects(context)
     images = len(objects.pretraining_rows())
-    options = scheduled(recipe.pretrain, images)
+    options = scheduled(recipe.pretrain, images, trained=recipe.encoder.weights != "none")
     chosen, records, start_hash = _trained(context, objects, options, recipe.encoder.weights, folder.checkpoints)
     write_text(folder.pretraining, "".join(json.dumps(record) + "\n" for record in records))
     provenance = {
@@ -51,8 +58,10 @@ def run(context: Context) -> StepResult:
     with atomic_write(folder.encoder) as part:
         save_encoder(chosen.encoder, part, provenance)
     outputs, content = [folder.encoder, folder.pretraining], weights_hash(chosen.encoder)
+    outputs += [folder.panels] if folder.panels.is_file() else []
     if "scratch" in recipe.classify.starts:
-        scratch, _, random_hash = _trained(context, objects, options, "none", folder.checkpoints / "scratch")
+        same = scheduled(recipe.pretrain, images, trained=False)
+        scratch, _, random_hash = _trained(context, objects, same, "none", folder.checkpoints / "scratch")
         told = {**provenance, "start_weights": random_hash, "start": "none", "chosen": scratch.name}
         with atomic_write(folder.scratch) as part:
             save_encoder(scratch.encoder, part, told)
@@ -73,20 +82,24 @@ def _trained(
     context: Context, objects: Objects, options: PretrainOptions, weights: str, checkpoints: Path
 ) -> tuple[Chosen, list[dict[str, Any]], str]:
     """The best encoder of one training from these weights, the training's records, and the start's hash."""
-    recipe, store = context.recipe, objects.store
+    recipe, store, rows = context.recipe, objects.store, objects.pretraining_rows()
+    own = checkpoints == context.run.checkpoints
+    classes = supervised_classes(recipe, objects, rows)
     encoder = start_encoder(context, objects, weights)
     start_hash = weights_hash(encoder)
     precision = timed_precision(context, encoder)
     with torch.random.fork_rng(devices=[]):  # the projection head is initialised from the global generator
         torch.manual_seed(recipe.seed)
-        method = METHODS[options.method](encoder, options)
+        method = METHODS[options.method].load()(encoder, options)
     views = DOMAINS[recipe.domain].views
     policy = views(store.radiometry, store.bands, recipe.encoder.size, sided=recipe.sided, survey=recipe.survey)
     policy = without(policy, recipe.pretrain.without)
-    key = _training_key(context, options, start_hash)
+    options = within_seconds(context, checkpoints.name, method, store, rows, policy, options, precision, classes)
+    key = _training_key(context, options, start_hash, classes)
     assert options.epochs is not None
     assert options.projector_epochs is not None
-    epochs = () if options.guard == "off" else checkpoint_epochs(options.epochs)
+    limited = options.images is not None
+    epochs = () if options.guard == "off" or limited else checkpoint_epochs(options.epochs)
     files = {options.projector_epochs + epoch: checkpoints / f"epoch-{epoch:03d}.safetensors" for epoch in epochs}
     _clear_others(checkpoints, [key, *(path.name for path in files.values())])
 
@@ -95,12 +108,12 @@ def _trained(
         if record["epoch"] in files:
             with atomic_write(files[record["epoch"]]) as part:
                 save_encoder(method.exported(), part, {"epoch": record["epoch"], "key": key})
-        if checkpoints == context.run.checkpoints:
+        if own:
             write_text(context.run.pretraining, "".join(json.dumps(record) + "\n" for record in records))
         if record["warning"]:
             context.progress.note(f"pretrain: epoch {record['epoch']}: {record['warning']}")
 
-    what = "pretrain" if checkpoints == context.run.checkpoints else "pretrain from random weights"
+    what = "pretrain" if own else "pretrain from random weights"
     with context.progress.counter(what) as counter:
         state = {"step": 0}
 
@@ -112,7 +125,7 @@ def _trained(
         records = pretrain(
             method,
             store,
-            objects.pretraining_rows(),
+            rows,
             policy,
             options,
             seed=recipe.seed,
@@ -120,14 +133,19 @@ def _trained(
             checkpoint=checkpoints / LAST,
             key=key,
             device=context.device,
+            classes=classes,
             on_step=show,
             on_epoch=on_epoch,
         )
+    if own:
+        save_panels(make_panels(method, store, rows, policy, recipe.seed), context.run.panels)
     last = method.exported().cpu()
     start = start_encoder(context, objects, weights)
     candidates: dict[str, Callable[[], TimmEncoder]] = {START: lambda: start}
     for epoch, path in zip(epochs, files.values(), strict=True):
         candidates[f"epoch {epoch}"] = _loader(path)
+    if limited:
+        candidates["last step"] = lambda: last
     return choose_encoder(context, objects, candidates, last, options.guard, policy), records, start_hash
 
 
@@ -144,11 +162,15 @@ def _loader(path: Path) -> Callable[[], TimmEncoder]:
     return lambda: load_encoder(path)
 
 
-def _training_key(context: Context, options: PretrainOptions, start: str) -> str:
+def _training_key(
+    context: Context, options: PretrainOptions, start: str, classes: Int64[np.ndarray, " n"] | None
+) -> str:
     """What decides the training's outcome; labels do not, so that other labels train nothing again."""
     decides = dataclasses.asdict(options)
     for name in ("guard", "checkpoint_minutes"):
         decides.pop(name)
+    decides = used_options(decides)
+    learnt = "" if classes is None else hashlib.sha256(classes.tobytes()).hexdigest()
     recipe, prepared = context.recipe, context.run.record("prepare")
     part = {
         "domain": recipe.domain,
@@ -156,6 +178,7 @@ def _training_key(context: Context, options: PretrainOptions, start: str) -> str
         "survey": recipe.survey,
         "size": recipe.encoder.size,
         "options": decides,
+        "classes": learnt,
         "transductive": recipe.classify.transductive,
         "labelled": bool(recipe.labels),
         "seed": recipe.seed,

@@ -223,7 +223,7 @@ class Recipe(BaseModel):
     @property
     def pretrains(self) -> bool:
         """Whether the encoder is trained at all."""
-        return self.pretrain.epochs != 0
+        return self.pretrain.epochs != 0 and self.pretrain.method != "none"
 
     @property
     def label_columns(self) -> tuple[str, ...]:
@@ -263,26 +263,41 @@ KEYS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("labels", "*"): tuple(LabelEntry.model_fields),
     ("start", "*"): tuple(StartEntry.model_fields),
     **{(name,): tuple(field.name for field in dataclasses.fields(options)) for name, options in OPTIONS.items()},
+    **{
+        ("pretrain", field.name): tuple(part.name for part in dataclasses.fields(field.default))
+        for field in dataclasses.fields(PretrainOptions)
+        if dataclasses.is_dataclass(field.default)
+    },
 }
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: Path, overrides: Sequence[str] = (), without: Sequence[str] = ()) -> Recipe:
     """Reads and checks a recipe; relative paths in it are relative to its folder.
 
     `overrides` are "a.b=value" as after --set: the value is TOML, or else text; `catalog.0.images` addresses the first
-    catalog. Raises RecipeError, also where the recipe names a table, a folder or weights that are not there.
+    catalog. Keys of `without` ("a.b") are taken out of the file first. Raises RecipeError, also where the recipe names
+    a table, a folder or weights that are not there.
     """
-    recipe = parse_recipe(_read(path), path.parent, overrides, path.name)
+    recipe = parse_recipe(_read(path), path.parent, overrides, path.name, without)
     check_paths(recipe)
     return recipe
 
 
-def parse_recipe(text: str, folder: Path = Path(), overrides: Sequence[str] = (), source: str = "recipe") -> Recipe:
+def parse_recipe(
+    text: str,
+    folder: Path = Path(),
+    overrides: Sequence[str] = (),
+    source: str = "recipe",
+    without: Sequence[str] = (),
+) -> Recipe:
     """A recipe from its text, without looking whether its files are there; `source` names it in messages."""
     try:
         data = parse_toml(text)
     except NotTomlError as error:
         raise RecipeError(f"{source}: {error}") from None
+    for section, _, name in (key.partition(".") for key in without):
+        if isinstance(data.get(section), dict):
+            data[section].pop(name, None)
     for override in overrides:
         try:
             apply_override(data, override)
@@ -339,8 +354,18 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def dump_fields(fields: Mapping[str, Any]) -> str:
-    """The fields of a recipe as TOML; those that are None are left out."""
-    return write_toml(_without_none(fields))
+    """The fields of a recipe as TOML; without those that are None and the default tables of methods it does not use."""
+    return write_toml(_without_none({**fields, "pretrain": used_options(fields["pretrain"])}))
+
+
+def used_options(pretrain: Mapping[str, Any]) -> dict[str, Any]:
+    """Pretraining's fields without the tables of other methods that are as by default."""
+    usual, given = (json.loads(json.dumps(fields)) for fields in (dataclasses.asdict(PretrainOptions()), pretrain))
+    return {
+        key: value
+        for key, value in pretrain.items()
+        if not isinstance(value, Mapping) or key == pretrain["method"] or given[key] != usual[key]
+    }
 
 
 def _without_none(value: Any) -> Any:

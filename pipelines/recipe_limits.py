@@ -6,6 +6,7 @@ from typing import Any
 
 from domainssl.options import HEADS, STARTS
 from pipelines.recipe_messages import did_you_mean
+from pipelines.recipe_methods import method_problems
 from pipelines.recipe_radiographs import radiograph_problems
 
 AT_LEAST: dict[str, int] = {
@@ -15,6 +16,7 @@ AT_LEAST: dict[str, int] = {
     "encoder.size": 32,
     "pretrain.epochs": 0,
     "pretrain.batch_size": 2,
+    "pretrain.images": 2,
     "pretrain.projector_epochs": 0,
     "pretrain.teacher_momentum": 0,
     "pretrain.momentum": 0,
@@ -35,6 +37,7 @@ AT_LEAST: dict[str, int] = {
 ABOVE: dict[str, int] = {
     "store.arcsec": 0,
     "store.tile_deg": 0,
+    "pretrain.seconds": 0,
     "pretrain.temperature": 0,
     "pretrain.encoder_rate": 0,
     "pretrain.projector_rate": 0,
@@ -62,6 +65,7 @@ def find_problems(recipe: Mapping[str, Any]) -> list[str]:
         _numbers(recipe)
         + _store(recipe["store"])
         + _encoder(recipe["encoder"], recipe["store"]["size"])
+        + method_problems(recipe)
         + _lists(recipe)
     )
     problems += _labels(recipe["labels"]) + _votes(recipe) + _classify(recipe) + radiograph_problems(recipe)

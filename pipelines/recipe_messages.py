@@ -78,7 +78,7 @@ def _not_known(place: Place, value: str, expected: str) -> str:
 def _instead(place: Place, keys: Keys) -> str:
     wrong = str(place[-1])
     starred = tuple("*" if number in (1, 3) else str(part) for number, part in enumerate(place[:-1]))
-    known = keys[starred]
+    known = keys[starred] if starred in keys else keys[tuple(map(str, place[:-1]))]
     hint = did_you_mean(wrong, known)
     if hint:
         return hint

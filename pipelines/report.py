@@ -21,6 +21,8 @@ from pipelines.cohort import cohort_sentences
 from pipelines.domains import DOMAINS
 from pipelines.findings import findings, notices, retrieval_sentence
 from pipelines.objects import Objects
+from pipelines.panels import drawn_panels
+from pipelines.recipe import used_options
 from pipelines.steps import Context, StepResult
 from reports.exports import write_projection
 from reports.label_exports import write_curves_svg, write_metrics_csv
@@ -80,6 +82,7 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
         trouble_pictures=pictures(objects, trouble_rows, PICTURE, recipe.domain),
         training=training,
         guard=guard,
+        panels=drawn_panels(folder.panels, recipe.domain, objects.store.bands, _scale(objects.store)),
         quarantine=summary(read_quarantine(folder.quarantine)),
         provenance=provenance(manifest, recipe.model_dump(mode="json")),
     )
@@ -93,7 +96,7 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
 def pictures(objects: Objects, rows: Int64[np.ndarray, " n"], side: int, domain: str) -> UInt8[np.ndarray, "n s s 3"]:
     """Pictures of these rows as the domain renders them, `side` pixels."""
     store = objects.store
-    scale = white_balance(store) if store.radiometry == "linear" else None
+    scale = _scale(store)
     shrink, unused = whole_frame(side), torch.Generator()  # the whole frame has no draws
     parts = []
     for start in range(0, len(rows), BATCH):
@@ -101,6 +104,10 @@ def pictures(objects: Objects, rows: Int64[np.ndarray, " n"], side: int, domain:
         images = torch.where(batch.valid, batch.images, torch.nan).numpy()
         parts.append(DOMAINS[domain].render(images, store.bands, scale))
     return np.concatenate(parts) if parts else np.empty((0, side, side, 3), np.uint8)
+
+
+def _scale(store: Store) -> Float64[np.ndarray, " c"] | None:
+    return white_balance(store) if store.radiometry == "linear" else None
 
 
 def white_balance(store: Store) -> Float64[np.ndarray, " c"]:
@@ -147,6 +154,7 @@ def provenance(manifest: dict[str, Any], recipe: dict[str, Any]) -> dict[str, An
     recipe["start"] = {name: entry["encoder"] or "a .safetensors file" for name, entry in recipe["start"].items()}
     if recipe["encoder"]["weights"].endswith(".safetensors"):
         recipe["encoder"]["weights"] = "a .safetensors file"
+    recipe["pretrain"] = used_options(recipe["pretrain"])
     kept: dict[str, Any] = {name: manifest[name] for name in ("versions", "precision", "seed") if name in manifest}
     weights = {"embedded by": manifest.get("steps", {}).get("embed", {}).get("weights")}
     started = manifest.get("steps", {}).get("pretrain", {}).get("start_weights")

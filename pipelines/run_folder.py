@@ -104,6 +104,11 @@ class RunFolder:
         return self.folder / "pretraining.jsonl"
 
     @property
+    def panels(self) -> Path:
+        """Pictures of what the method of pretraining does, for the page."""
+        return self.folder / "method.npz"
+
+    @property
     def encoder(self) -> Path:
         return self.folder / "encoder.safetensors"
 

@@ -13,7 +13,7 @@ from pipelines.domains import DOMAINS
 from pipelines.findings import change_sentences, collapse_sentences, notices, retrieval_sentence
 from pipelines.objects import Objects
 from pipelines.privacy import PublicError, guarded
-from pipelines.recipe import Recipe
+from pipelines.recipe import Recipe, used_options
 from pipelines.run_folder import RunFolder
 from pipelines.steps import Context
 from reports.shared import Counted, SharedPage, write_shared
@@ -112,6 +112,7 @@ def _provenance(recipe: Recipe, manifest: dict[str, Any]) -> dict[str, Any]:
     options = {name: asdict(getattr(recipe, name)) for name in OPTIONS}
     if recipe.encoder.weights.endswith(".safetensors"):
         options["encoder"]["weights"] = "a .safetensors file"
+    options["pretrain"] = used_options({**options["pretrain"], "supervised": {"column": "withheld"}})
     starts = shared_starts(recipe.classify.starts)
     options["classify"]["starts"] = [starts[start] for start in recipe.classify.starts]
     labels = {label: entry.kind for label, entry in recipe.labels.items()}

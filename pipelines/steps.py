@@ -123,7 +123,9 @@ DEPENDS: dict[str, Depends] = {
     "classify": Depends(("embed",), ("domain", "sided", "catalog", "labels", "classify", "seed"), ("tables",)),
     "rank": Depends(("embed",), ("domain", "catalog", "rank", "seed")),
     "report": Depends(
-        ("classify", "rank"), ("domain", "catalog", "labels", "provenance", "report", "seed"), ("tables",)
+        ("classify", "rank"),
+        ("domain", "catalog", "labels", "provenance", "pretrain", "report", "seed"),
+        ("tables",),
     ),
 }
 
@@ -131,7 +133,7 @@ DEPENDS: dict[str, Depends] = {
 # step resumes from, or reads, what belongs to another recipe.
 FILES: dict[str, tuple[str, ...]] = {
     "prepare": ("catalog", "quarantine", "duplicates", "review", "store"),
-    "pretrain": ("pretraining", "encoder", "scratch"),
+    "pretrain": ("pretraining", "panels", "encoder", "scratch"),
     "embed": ("embeddings", "starts"),
     "classify": ("heads", "predictions", "metrics"),
     "rank": ("anomalies", "anomalies_parquet"),
@@ -149,7 +151,13 @@ AS_RUN_PRIVATE = (
 
 # Why a step has nothing to do under a recipe.
 NEEDLESS: dict[str, Callable[[Recipe], str | None]] = {
-    "pretrain": lambda recipe: "pretrain.epochs is 0" if recipe.pretrain.epochs == 0 else None,
+    "pretrain": lambda recipe: (
+        "pretrain.epochs is 0"
+        if recipe.pretrain.epochs == 0
+        else None
+        if recipe.pretrains
+        else f"pretrain.method is {recipe.pretrain.method!r}"
+    ),
 }
 
 
@@ -280,6 +288,8 @@ def run_steps(
 def check_encoder(recipe: Recipe) -> None:
     """Raises RecipeError for an encoder that timm does not know; imports timm, so not part of reading a recipe."""
     import timm
+
+    import domainssl.dense  # noqa: F401 - timm then knows its networks by name
 
     name = recipe.encoder.name
     if not timm.is_model(name):

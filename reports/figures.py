@@ -13,6 +13,8 @@ from itertools import pairwise
 from typing import Any
 
 import matplotlib
+import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -157,6 +159,19 @@ def training_curves(records: Sequence[Mapping[str, Any]]) -> str:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             _mark_phases(axes, epochs, phases, named=axes is grid[0])
         return _svg(figure, "training", "Loss and measures of collapse during pretraining")
+
+
+def arrows_on_a_plane(arrows: Float[np.ndarray, "n 4"], name: str, title: str) -> str:
+    """Arrows from (x, y) to (x', y') as an SVG; those that are not finite are left out."""
+    known = arrows[np.isfinite(arrows).all(axis=1)]
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
+        figure, (axes,) = _panels(1, columns=1)
+        x, y, ends_x, ends_y = known.T
+        axes.quiver(x, y, ends_x - x, ends_y - y, angles="xy", scale_units="xy", scale=1, color=_INK, width=0.004)
+        axes.set_xlabel("first code")
+        axes.set_ylabel("second code")
+        axes.margins(0.08)
+        return _svg(figure, name, title)
 
 
 def _known(value: Any) -> bool:

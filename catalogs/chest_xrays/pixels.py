@@ -106,10 +106,11 @@ class _Counts:
     @cached_property
     def pixels(self) -> Int64[np.ndarray, " level"]:
         """Of each level; by blocks of rows, since bincount makes a copy of eight bytes a pixel."""
-        counts = np.zeros(len(self._padded), np.int64)
+        found = np.zeros(2 ** (8 * self._indices.itemsize), np.int64)
         rows = max(1, _COUNTED // self._indices.shape[1])
         for first in range(0, len(self._indices), rows):
-            counts += np.bincount(self._indices[first : first + rows].ravel(), minlength=len(counts))
+            found += np.bincount(self._indices[first : first + rows].ravel(), minlength=len(found))
+        counts: Int64[np.ndarray, " level"] = found.reshape(-1, len(self._padded)).sum(0)  # over unused bits
         counts[self._padded] = 0
         return counts
 
@@ -120,14 +121,14 @@ class _Counts:
     @cached_property
     def sample(self) -> UInt[np.ndarray, " pixel"]:
         """Levels of some valid pixels, a few hundredths of all; none where these are padding."""
-        some = self._indices[::_SAMPLED, ::_SAMPLED].ravel()
+        some = self._indices[::_SAMPLED, ::_SAMPLED].ravel() & (len(self._padded) - 1)
         valid: UInt[np.ndarray, " pixel"] = some[~self._padded[some]]
         return valid
 
 
 @dataclass(frozen=True)
 class _Levels:
-    """What every value that can be stored measures, at the index of its bits, and how many pixels have it."""
+    """What every value that can be stored measures, at the index of its used bits, and how many pixels have it."""
 
     counts: _Counts
     values: Float64[np.ndarray, " level"]
@@ -181,7 +182,7 @@ def _displayed(
 ) -> tuple[Float32[np.ndarray, "y x"], tuple[str, ...]] | Refusal:
     dtype = stored.pixels.dtype
     indices = stored.pixels.view(f"u{dtype.itemsize}")
-    every = np.arange(2 ** (8 * dtype.itemsize), dtype=indices.dtype).view(dtype)
+    every = np.arange(2 ** (8 * dtype.itemsize - stored.unused), dtype=indices.dtype).view(dtype)
     every = (every << stored.unused >> stored.unused).astype(np.float64)  # which extends a sign
     padded = _padding(dataset, every)
     counts = _Counts(indices, padded)
@@ -195,8 +196,10 @@ def _displayed(
     if contradictory:
         flags = (*flags, CONTRADICTORY)
     grey[padded] = np.nan
-    pixels = _taken(grey, indices)
-    return refuse_pixels(pixels[None], ("grey",)) or (pixels, flags)
+    pixels = _taken(np.tile(grey, 2**stored.unused), indices)
+    # Some pixels that can be used answer for all: these are one band, and nothing but grey or NaN.
+    refusal = refuse_pixels(pixels[None, ::_SAMPLED, ::_SAMPLED], ("grey",))
+    return (refusal and refuse_pixels(pixels[None], ("grey",))) or (pixels, flags)
 
 
 def _taken(grey: Float32[np.ndarray, " level"], indices: UInt[np.ndarray, "y x"]) -> Float32[np.ndarray, "y x"]:

@@ -7,12 +7,14 @@ from typing import final
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from domainssl.encoders import TimmEncoder
 from domainssl.methods.method import Method, ParamGroup, Step
+from domainssl.methods.perceptron import perceptron
 from domainssl.options import PretrainOptions
+from domainssl.processes import gathered
 from domainssl.store import Batch
 
 
@@ -24,34 +26,19 @@ class SimCLR(Method):
         super().__init__()
         self.encoder = encoder
         self.temperature = options.temperature
-        self.projector = nn.Sequential(
-            nn.Linear(encoder.width, options.projector_width, bias=False),
-            nn.BatchNorm1d(options.projector_width),
-            nn.ReLU(),
-            nn.Linear(options.projector_width, options.projection_dim, bias=False),
-        )
+        self.projector = perceptron(encoder.width, options.projector_width, options.projection_dim)
 
     def forward(self, views: tuple[Batch, ...], generator: torch.Generator) -> Step:
         first, second = views
         images = torch.cat([first.images, second.images])  # 2b c h w: one pass, one set of projector statistics
         features = self.encoder.pooled(images).float()
         projections = self.projector(features)
-        loss = nt_xent(projections[: len(first.images)], projections[len(first.images) :], self.temperature)
+        one, other = (gathered(rows) for rows in projections.chunk(2))
+        loss = nt_xent(one, other, self.temperature)
         return Step({"model": loss}, monitor=projections.detach().float())
 
     def players(self) -> dict[str, list[ParamGroup]]:
-        return {
-            "model": [
-                ParamGroup("encoder", list(self.encoder.parameters())),
-                ParamGroup("head", list(self.projector.parameters())),
-            ]
-        }
-
-    def after_step(self, step: Step, progress: float) -> None:
-        """Nothing: SimCLR keeps no teacher and no queue."""
-
-    def exported(self) -> TimmEncoder:
-        return self.encoder
+        return self.one_player(self.projector)
 
 
 def nt_xent(first: Float[Tensor, "b p"], second: Float[Tensor, "b p"], temperature: float) -> Float[Tensor, ""]:

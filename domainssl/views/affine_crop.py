@@ -46,7 +46,7 @@ class AffineCrop:
         cos, sin = torch.cos(angle) * field, torch.sin(angle) * field
         theta = torch.stack(  # b 2 3, from output to input coordinates in -1..1
             [torch.stack([cos * mirror, -sin, centre[:, 0]], 1), torch.stack([sin * mirror, cos, centre[:, 1]], 1)], 1
-        )
+        ).to(images.device)
         planes = torch.cat([images, batch.valid.to(images.dtype)], 1)
         shrink = int(min(self.field) * stored / self.size)
         if shrink >= 2:

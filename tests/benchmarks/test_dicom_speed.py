@@ -3,11 +3,11 @@
 Two processes each, warm; files that the system has in memory; all give a float image of 256 pixels a side. Ours besides
 keeps the aspect, applies windows and polarity, and asks of each file all that its quarantine is made of.
 
-The aim is 2. torchxrayvision, as its documentation has it, takes 3.1 times as long; with its own shrinking replaced
-1.7 times, and about as long for all but the three kinds of JPEG. MONAI takes 2.4 times as long for uncompressed files
-and 3.3 times for JPEG Lossless, but 1.2 times for JPEG 2000, where a decoder as good takes nearly all of the time (of
-ours 44 percent of the whole), and 1.1 for run lengths: 1.95 times for the whole, which misses the aim. A busy machine
-sways all of these by a fifth, so less is asked.
+The aim is 2. torchxrayvision, as its documentation has it, takes 3.2 times as long; with its own shrinking replaced
+1.8 times. MONAI takes 2.7 times as long for uncompressed files and 3.4 times for JPEG Lossless, but 1.2 times for JPEG
+2000, where a decoder as good takes nearly all of the time (of ours 45 percent of the whole), 1.3 for JPEG-LS and as
+long for run lengths and deflated files: 1.94 times for the whole, which misses the aim; by processor time, file by file
+in turns, 2.0 to 2.1. A busy machine sways all of these by a fifth, so less is asked.
 """
 
 import importlib.util
