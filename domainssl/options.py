@@ -65,12 +65,15 @@ class EncoderOptions:
     """A timm encoder. `weights`: "imagenet", "none" (random), or the path of a .safetensors file.
 
     `stretch` of linear images, band by band in units of the sky sigma: "asinh", or "linear", cut off at bright cores.
+    `precision` "timed": a run times which number format this machine is clearly faster in, so that two runs on busy or
+    different machines may differ by what bfloat16 leaves out; name a format where their numbers are compared.
     """
 
     name: str = "tf_efficientnet_lite0"
     weights: str = "imagenet"
     size: int = 96
     stretch: Literal["asinh", "linear"] = "asinh"
+    precision: Literal["timed", "float32", "bfloat16"] = "timed"
 
 
 @dataclass(frozen=True)

@@ -62,18 +62,13 @@ def _sky(store: Store, rows: Int64[np.ndarray, " n"]) -> Float32[np.ndarray, " c
 
 
 def timed_precision(context: Context, encoder: TimmEncoder) -> Precision:
-    """How this encoder is computed in: timed once a run and kept in the manifest, so that resuming changes nothing."""
+    """How this encoder is computed in: as the recipe says, or timed once a run; kept in the manifest for resuming."""
     manifest = context.run.read_manifest()
     subject = f"{encoder.name} {len(encoder.input.bands)}x{encoder.input.size} {context.device}"
     first = manifest.get("precision", {})
     known = first if first.get("of") == subject else manifest.get("precision of other starts", {}).get(subject, {})
     if not known:
-        if context.device == "cpu":
-            seconds = time_training_step(encoder)
-        else:
-            encoder.to(context.device)
-            seconds = time_training_step(encoder, batch=128)
-        chosen = choose(seconds)
+        chosen, seconds = _chosen(context, encoder)
         known = {
             "of": subject,
             "dtype": chosen.dtype,
@@ -86,3 +81,15 @@ def timed_precision(context: Context, encoder: TimmEncoder) -> Precision:
         else:
             context.run.update(precision=known)
     return Precision(known["dtype"], known["channels_last"])
+
+
+def _chosen(context: Context, encoder: TimmEncoder) -> tuple[Precision, dict[Precision, float]]:
+    named = context.recipe.encoder.precision
+    if named != "timed":
+        return Precision(named), {}
+    if context.device == "cpu":
+        seconds = time_training_step(encoder)
+    else:
+        encoder.to(context.device)
+        seconds = time_training_step(encoder, batch=128)
+    return choose(seconds), seconds

@@ -26,6 +26,8 @@ images = "{images}"
 bands = ["grey"]
 [store]
 marks = "{marks}"
+[encoder]
+precision = "float32"
 [pretrain]
 epochs = 0
 """
