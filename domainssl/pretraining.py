@@ -57,7 +57,7 @@ def pretrain(
     no longer finite.
     """
     rows = method.begin(Cohort(rows, classes)).rows
-    options = scheduled(options, len(rows))
+    options = scheduled(options, len(rows), encoder=method.exported().name)
     assert options.batch_size is not None
     batch_size = min(options.batch_size, len(rows))
     if batch_size % world():

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from domainssl.methods.registry import METHODS, Family
+from domainssl.methods.registry import DENSE, METHODS, TRANSFORMERS, Family
 from domainssl.options import PretrainOptions
 
 # Up to so many images: batch size, epochs of the projector alone, epochs with the encoder, the encoder's peak rate.
@@ -18,12 +18,14 @@ BY_SIZE: tuple[tuple[float, int, int, int, float], ...] = (
 # The optimiser, the encoder's peak rate (None: by size) and that of what is freshly made.
 Rates = tuple[Literal["sgd", "adamw"], float | None, float]
 USUAL: Mapping[str, Rates] = {"sgd": ("sgd", None, 0.03), "adamw": ("adamw", 1e-4, 1e-3)}
-BY_FAMILY: Mapping[Family, Rates] = {"reconstruction": USUAL["adamw"]}  # and methods that need tokens or a dense layer
+BY_FAMILY: Mapping[Family, Rates] = {"reconstruction": USUAL["adamw"]}
+BY_ENCODER: Mapping[str, Rates] = dict.fromkeys((*TRANSFORMERS, *DENSE), USUAL["adamw"])  # by how timm's name begins
 
 
-def scheduled(options: PretrainOptions, images: int, trained: bool = True) -> PretrainOptions:
-    """The options with what is None filled in from `BY_SIZE` and `BY_FAMILY`; what the recipe gives stays.
+def scheduled(options: PretrainOptions, images: int, *, encoder: str = "", trained: bool = True) -> PretrainOptions:
+    """The options with what is None filled in from the tables above; what the recipe gives stays.
 
+    `encoder` is timm's name of it: transformers and dense layers learn by AdamW whatever the method.
     `trained`: the encoder starts from weights that are worth keeping. A random one learns as fast as a fresh head, and
     its batch-norm statistics with it, since those that it begins with are of no image.
     Raises ValueError for fewer than 2 images.
@@ -31,9 +33,8 @@ def scheduled(options: PretrainOptions, images: int, trained: bool = True) -> Pr
     if images < 2:
         raise ValueError(f"pretraining needs at least 2 images, got {images}; add images or use the start as it is")
     batch_size, projector_epochs, epochs, encoder_rate = next(row[1:] for row in BY_SIZE if images <= row[0])
-    about = METHODS[options.method]
-    slow = {"tokens", "dense"} & set(about.needs)
-    optimiser, rate, fresh_rate = USUAL["adamw"] if slow else BY_FAMILY.get(about.family, USUAL["sgd"])
+    usual = BY_FAMILY.get(METHODS[options.method].family, USUAL["sgd"])
+    optimiser, rate, fresh_rate = next((BY_ENCODER[name] for name in BY_ENCODER if encoder.startswith(name)), usual)
     if options.optimiser not in (None, optimiser):
         assert options.optimiser is not None
         optimiser, rate, fresh_rate = USUAL[options.optimiser]

@@ -42,7 +42,7 @@ def run(context: Context) -> StepResult:
     recipe, folder = context.recipe, context.run
     objects = Objects(context)
     images = len(objects.pretraining_rows())
-    options = scheduled(recipe.pretrain, images, trained=recipe.encoder.weights != "none")
+    options = scheduled(recipe.pretrain, images, encoder=recipe.encoder.name, trained=recipe.encoder.weights != "none")
     chosen, records, start_hash = _trained(context, objects, options, recipe.encoder.weights, folder.checkpoints)
     write_text(folder.pretraining, "".join(json.dumps(record) + "\n" for record in records))
     provenance = {
@@ -60,7 +60,7 @@ def run(context: Context) -> StepResult:
     outputs, content = [folder.encoder, folder.pretraining], weights_hash(chosen.encoder)
     outputs += [folder.panels] if folder.panels.is_file() else []
     if "scratch" in recipe.classify.starts:
-        same = scheduled(recipe.pretrain, images, trained=False)
+        same = scheduled(recipe.pretrain, images, encoder=recipe.encoder.name, trained=False)
         scratch, _, random_hash = _trained(context, objects, same, "none", folder.checkpoints / "scratch")
         told = {**provenance, "start_weights": random_hash, "start": "none", "chosen": scratch.name}
         with atomic_write(folder.scratch) as part:

@@ -86,5 +86,9 @@ def test_the_schedule_goes_by_size_and_gives_way_to_the_recipe():
     assert scheduled(PretrainOptions(epochs=0), 300).epochs == 0
     assert scheduled(small, 10**6) == small
     assert BY_SIZE[-1][0] == float("inf")
+    kinds = {name: scheduled(PretrainOptions(), 300, encoder=name).optimiser for name in ("resnet18", "vit_tiny", "")}
+    assert kinds == {"resnet18": "sgd", "vit_tiny": "adamw", "": "sgd"}
+    assert scheduled(PretrainOptions(method="autoencoder"), 300, encoder="resnet18").optimiser == "adamw"
+    assert scheduled(PretrainOptions(optimiser="sgd"), 300, encoder="vit_tiny").optimiser == "sgd"
     with pytest.raises(ValueError, match="at least 2 images, got 1"):
         scheduled(PretrainOptions(), 1)
