@@ -4,14 +4,11 @@ from typing import Literal
 
 import numpy as np
 import torch
+from tiny_methods import BANDS, made
 
 from domainssl.encoders import TimmEncoder, create_encoder
 from domainssl.methods.method import Method
-from domainssl.methods.registry import METHODS
 from domainssl.options import PretrainOptions
-from domainssl.store import Batch
-
-BANDS = ("u", "g", "r", "i", "z")
 
 
 def encoder_of(
@@ -41,19 +38,9 @@ def encoder_of(
 
 def method_of(encoder: TimmEncoder, options: PretrainOptions, seed: int = 0) -> Method:
     """The method that the options name, all its weights from the seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return METHODS[options.method].load()(encoder, options)
+    method: Method = made(options.method, encoder, options, seed)
+    return method
 
 
 def images_of(count: int, bands: int = 2, size: int = 16, seed: int = 0) -> torch.Tensor:
     return torch.rand(count, bands, size, size, generator=torch.Generator().manual_seed(seed))
-
-
-def batch_of(images: torch.Tensor, valid: torch.Tensor | None = None) -> Batch:
-    valid = torch.ones(len(images), 1, *images.shape[2:], dtype=torch.bool) if valid is None else valid
-    return Batch(images, valid, {}, torch.arange(len(images)))
-
-
-def drawing(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)

@@ -4,14 +4,13 @@ from typing import Any, Literal
 
 import timm
 import torch
+from tiny_methods import BANDS, batch_of, made
 from torch import nn
 
 from domainssl.encoders import InputSpec, TimmEncoder
-from domainssl.methods.registry import METHODS
 from domainssl.options import PretrainOptions
 from domainssl.store import Batch
 
-BANDS = ("u", "g", "r", "i", "z")
 SIZE, PATCH = 32, 8
 
 
@@ -32,19 +31,13 @@ def small_encoder(
 
 
 def small_method(name: str, encoder: TimmEncoder, **options: Any) -> Any:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return METHODS[name].load()(encoder, PretrainOptions(method=name, **options))
+    return made(name, encoder, PretrainOptions(method=name, **options))
 
 
 def view_of(count: int = 4, bands: int = 5, seed: int = 0) -> Batch:
     """Images of values from -1 to 4, all of them valid."""
     images = 5 * torch.rand(count, bands, SIZE, SIZE, generator=torch.Generator().manual_seed(seed)) - 1
-    return Batch(images, torch.ones(count, 1, SIZE, SIZE, dtype=torch.bool), {}, torch.arange(count))
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+    return batch_of(images)
 
 
 def assert_each_trained_by_its_player(method: nn.Module, losses: dict[str, torch.Tensor], unused: set[str]) -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_methods import SIZE, assert_each_trained_by_its_player, generator, small_encoder, small_method, view_of
+from small_methods import SIZE, assert_each_trained_by_its_player, small_encoder, small_method, view_of
+from tiny_methods import drawing
 from torch.nn import functional
 
 from domainssl.method_options import ColorizationOptions
@@ -25,7 +26,7 @@ def colorization(own=TARGETS[0], name: str = "test_efficientnet", bands: int = 5
 def with_colours(method, luminance: torch.Tensor, seed: int) -> Batch:
     """Images of this luminance in colours of their own."""
     bands = len(method.encoder.input.bands)
-    colour = 0.8 * torch.rand(len(luminance), bands, SIZE, SIZE, generator=generator(seed))
+    colour = 0.8 * torch.rand(len(luminance), bands, SIZE, SIZE, generator=drawing(seed))
     normalised = luminance + colour - colour.mean(dim=1, keepdim=True)
     view = view_of(len(luminance), bands)
     return Batch(method.encoder.source_values(normalised), view.valid, {}, view.rows)
@@ -36,7 +37,7 @@ def inputs_of(method, view: Batch) -> torch.Tensor:
     seen: list[torch.Tensor] = []
     stem = getattr(method.encoder.network, "conv_stem", None) or method.encoder.network.patch_embed
     handle = stem.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
-    method((view,), generator())
+    method((view,), drawing())
     handle.remove()
     (inputs,) = seen
     return inputs
@@ -47,7 +48,7 @@ def inputs_of(method, view: Batch) -> torch.Tensor:
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_vit"])
 def test_the_input_never_carries_colour(name, stretch, own):
     method = colorization(own, name, stretch=stretch)
-    luminance = 2 * torch.rand(3, 1, SIZE, SIZE, generator=generator()) - 1  # no band is cut off
+    luminance = 2 * torch.rand(3, 1, SIZE, SIZE, generator=drawing()) - 1  # no band is cut off
     one, other = (with_colours(method, luminance, seed) for seed in (1, 2))
     assert (method.encoder.normalised(one.images) - method.encoder.normalised(other.images)).abs().mean() > 0.1
     for view in (one, other):
@@ -61,9 +62,9 @@ def test_the_prediction_answers_to_all_bands_alike(own):
     method = colorization(own).train()
     outputs: list[torch.Tensor] = []
     method.decoder.register_forward_hook(lambda layer, inputs, output: outputs.append(output))
-    normalised = torch.randn(3, 5, SIZE, SIZE, generator=generator(), requires_grad=True)
+    normalised = torch.randn(3, 5, SIZE, SIZE, generator=drawing(), requires_grad=True)
     view = view_of(3)
-    method((Batch(method.encoder.source_values(normalised), view.valid, {}, view.rows),), generator())
+    method((Batch(method.encoder.source_values(normalised), view.valid, {}, view.rows),), drawing())
     (gradient,) = torch.autograd.grad(outputs[0].square().sum(), normalised)
     assert gradient.any()
     torch.testing.assert_close(
@@ -72,7 +73,7 @@ def test_the_prediction_answers_to_all_bands_alike(own):
 
 
 def test_luminance_is_the_mean_of_the_bands_that_an_object_has():
-    normalised = torch.randn(2, 4, 3, 3, generator=generator())
+    normalised = torch.randn(2, 4, 3, 3, generator=drawing())
     counted = torch.ones(2, 4, 3, 3, dtype=torch.bool)
     luminance, colour = parted(normalised, counted)
     torch.testing.assert_close(luminance, normalised.mean(dim=1, keepdim=True))
@@ -101,9 +102,9 @@ def test_bounds_rise_are_symmetric_and_finest_about_0(classes):
 @settings(max_examples=20, deadline=None)
 @given(classes=st.integers(2, 12), seed=st.integers(0, 2**31))
 def test_the_class_error_is_torchs_cross_entropy_over_what_counts(classes, seed):
-    logits = torch.randn(2, 3, classes, 4, 4, generator=generator(seed))
-    truth = torch.randint(0, classes, (2, 3, 4, 4), generator=generator(seed))
-    counted = torch.rand(2, 3, 4, 4, generator=generator(seed)) > 0.4
+    logits = torch.randn(2, 3, classes, 4, 4, generator=drawing(seed))
+    truth = torch.randint(0, classes, (2, 3, 4, 4), generator=drawing(seed))
+    counted = torch.rand(2, 3, 4, 4, generator=drawing(seed)) > 0.4
     rows = logits.movedim(2, -1)[counted]
     torch.testing.assert_close(class_error(logits, truth, counted), functional.cross_entropy(rows, truth[counted]))
     assert class_error(logits, truth, torch.zeros_like(counted)) == 0
@@ -113,7 +114,7 @@ def test_the_class_error_is_torchs_cross_entropy_over_what_counts(classes, seed)
 
 def test_a_step_is_the_cross_entropy_of_the_difference_from_the_mean():
     method, view = colorization(TARGETS[1]), view_of()
-    step = method((view,), generator())
+    step = method((view,), drawing())
     normalised = method.encoder.normalised(view.images)
     luminance = normalised.mean(dim=1, keepdim=True)
     bounds = class_bounds(8)
@@ -151,7 +152,7 @@ def test_regression_is_the_error_of_the_difference_from_the_mean():
     counted[1, 2] = False
     luminance, colour = parted(normalised, counted)
     expected = (method.colours(luminance) - colour)[counted].square().mean()
-    step = method((view,), generator())
+    step = method((view,), drawing())
     torch.testing.assert_close(step.losses["model"], expected)
     assert step.monitor is None
 
@@ -160,21 +161,21 @@ def test_regression_is_the_error_of_the_difference_from_the_mean():
 @pytest.mark.parametrize("bands", [2, 5])
 def test_every_parameter_is_trained_and_the_encoder_exported(bands, own):
     method = colorization(own, bands=bands).train()
-    step = method((view_of(bands=bands),), generator())
+    step = method((view_of(bands=bands),), drawing())
     assert_each_trained_by_its_player(method, step.losses, set())
     assert method.exported() is method.encoder
 
 
 def test_colours_that_follow_from_luminance_are_learnt():
     method = colorization(bands=3).train()
-    luminance = torch.randn(8, 1, 1, 1, generator=generator()).expand(-1, -1, SIZE, SIZE)
+    luminance = torch.randn(8, 1, 1, 1, generator=drawing()).expand(-1, -1, SIZE, SIZE)
     normalised = luminance * torch.tensor([2.0, 1.0, 0.0]).view(1, 3, 1, 1)
     valid = torch.ones(8, 1, SIZE, SIZE, dtype=torch.bool)
     view = Batch(method.encoder.source_values(normalised), valid, {}, torch.arange(8))
     optimiser = torch.optim.AdamW(method.parameters(), lr=3e-3)
     losses = []
     for _ in range(25):
-        losses.append(method((view,), generator()).losses["model"])
+        losses.append(method((view,), drawing()).losses["model"])
         optimiser.zero_grad()
         losses[-1].backward()
         optimiser.step()
@@ -190,7 +191,7 @@ def test_one_band_is_refused():
 @pytest.mark.parametrize("own", TARGETS, ids=lambda own: own.target)
 def test_the_panel_shows_image_grey_and_prediction(own):
     method, view = copy.deepcopy(colorization(own)).eval(), view_of()
-    (panel,) = method.panels((view,), generator())
+    (panel,) = method.panels((view,), drawing())
     image, grey, predicted = panel.values
     assert torch.equal(image, view.images)
     normalised = method.encoder.normalised(grey)

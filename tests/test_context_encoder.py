@@ -4,7 +4,8 @@ import copy
 
 import pytest
 import torch
-from small_methods import SIZE, assert_each_trained_by_its_player, generator, small_encoder, small_method, view_of
+from small_methods import SIZE, assert_each_trained_by_its_player, small_encoder, small_method, view_of
+from tiny_methods import drawing
 from torch.nn import functional
 
 from domainssl.method_options import ContextEncoderOptions
@@ -20,7 +21,7 @@ def context_encoder(name: str = "test_efficientnet", bands: int = 5, **own):
 
 
 def test_a_hole_in_the_centre_is_a_square_of_half_the_side():
-    holes = context_encoder(hole="centre").holes(3, generator())
+    holes = context_encoder(hole="centre").holes(3, drawing())
     expected = torch.zeros(SIZE, SIZE, dtype=torch.bool)
     expected[8:24, 8:24] = True
     assert torch.equal(holes, expected.expand(3, 1, -1, -1))
@@ -28,21 +29,21 @@ def test_a_hole_in_the_centre_is_a_square_of_half_the_side():
 
 def test_blocks_are_drawn_for_each_image_and_reach_everywhere():
     method = context_encoder(hole="blocks")
-    holes = method.holes(400, generator())
+    holes = method.holes(400, drawing())
     shares = holes.float().mean(dim=(1, 2, 3))
     assert shares.min() > 0.5 / 36
     assert 0.12 < shares.mean() < 0.25 >= shares.max() - 1e-6
     assert holes.any(dim=0).all(), "there are pixels that are never hidden"
     assert not torch.equal(holes[0], holes[1])
-    assert torch.equal(holes, method.holes(400, generator()))
-    assert not torch.equal(holes, method.holes(400, generator(1)))
+    assert torch.equal(holes, method.holes(400, drawing()))
+    assert not torch.equal(holes, method.holes(400, drawing(1)))
 
 
 @pytest.mark.parametrize("hole", ["centre", "blocks"])
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_vit", "dense_8"])
 def test_what_a_hole_hides_changes_nothing(name, hole):
     method, view = context_encoder(name, hole=hole), view_of()
-    holes = method.holes(4, generator())
+    holes = method.holes(4, drawing())
     images = view.images.clone().requires_grad_()
     fills = copy.deepcopy(method).fills(images, holes)
     (gradient,) = torch.autograd.grad(fills.square().sum(), images)
@@ -56,8 +57,8 @@ def test_what_a_hole_hides_changes_nothing(name, hole):
 
 def test_a_step_uses_the_hole_that_it_judges():
     method, view = context_encoder(), view_of()
-    step = copy.deepcopy(method)((view,), generator(5))
-    holes = method.holes(4, generator(5))
+    step = copy.deepcopy(method)((view,), drawing(5))
+    holes = method.holes(4, drawing(5))
     expected = method.judged(copy.deepcopy(method).fills(view.images, holes), view, holes)
     for player in ("model", "discriminator"):
         torch.testing.assert_close(step.losses[player], expected.losses[player])
@@ -69,8 +70,8 @@ def test_the_loss_counts_inside_the_hole_only(adversary):
     method, view = context_encoder(adversary=adversary), view_of()
     view.valid[0, 0, :9] = False
     view.images[1, 2] = 0  # a band that this object lacks
-    holes = method.holes(4, generator())
-    fills = torch.randn(4, 5, SIZE, SIZE, generator=generator(), requires_grad=True)
+    holes = method.holes(4, drawing())
+    fills = torch.randn(4, 5, SIZE, SIZE, generator=drawing(), requires_grad=True)
     (gradient,) = torch.autograd.grad(method.judged(fills, view, holes).losses["model"], fills)
     counted = (holes & view.valid).expand(-1, 5, -1, -1).clone()
     counted[1, 2] = False
@@ -80,8 +81,8 @@ def test_the_loss_counts_inside_the_hole_only(adversary):
 
 def test_the_losses_are_l2_and_the_cross_entropy_of_both_players():
     method, view = context_encoder(adversary=0.3), view_of()
-    holes = method.holes(4, generator())
-    fills = torch.randn(4, 5, SIZE, SIZE, generator=generator())
+    holes = method.holes(4, drawing())
+    fills = torch.randn(4, 5, SIZE, SIZE, generator=drawing())
     target = method.encoder.normalised(view.images)
     inside = holes.expand_as(target)
     pasted = target.clone()
@@ -97,14 +98,14 @@ def test_the_losses_are_l2_and_the_cross_entropy_of_both_players():
 
 def test_the_discriminators_loss_does_not_reach_the_model():
     method = context_encoder()
-    method((view_of(),), generator()).losses["discriminator"].backward()
+    method((view_of(),), drawing()).losses["discriminator"].backward()
     trained = {name for name, parameter in method.named_parameters() if parameter.grad is not None}
     assert trained == {name for name, _ in method.named_parameters() if name.startswith("discriminator.")}
 
 
 def step_of(method, optimisers) -> dict[str, dict[str, torch.Tensor]]:
     """What each player's gradients were as the loop leaves them to its optimiser."""
-    losses = method((view_of(),), generator()).losses
+    losses = method((view_of(),), drawing()).losses
     found = {}
     for player, optimiser in optimisers.items():  # as `pretrain` does
         for group in optimiser.param_groups:
@@ -123,7 +124,7 @@ def test_each_player_steps_on_its_own_loss_alone():
     assert list(method.players()) == ["model", "discriminator"]
     reference = copy.deepcopy(method)
     found = step_of(method, {player: make_optimiser(method, player, options) for player in method.players()})
-    losses = reference((view_of(),), generator()).losses
+    losses = reference((view_of(),), drawing()).losses
     for player, gradients in found.items():
         parameters = [p for name, p in reference.named_parameters() if name in gradients]
         expected = torch.autograd.grad(losses[player], parameters, retain_graph=True)
@@ -146,7 +147,7 @@ def test_the_adversary_learns_to_tell_fills_from_images():
     optimiser = torch.optim.Adam(method.discriminator.parameters(), lr=5e-3)
     losses = []
     for number in range(15):
-        losses.append(method((view_of(4, seed=number),), generator(number)).losses["discriminator"])
+        losses.append(method((view_of(4, seed=number),), drawing(number)).losses["discriminator"])
         optimiser.zero_grad()
         losses[-1].backward()
         optimiser.step()
@@ -156,7 +157,7 @@ def test_the_adversary_learns_to_tell_fills_from_images():
 
 def test_every_place_reaches_every_other_by_weights_of_its_channel_alone():
     layer = ChannelWiseDense(3, 4)
-    found = torch.randn(2, 3, 4, 4, generator=generator(), requires_grad=True)
+    found = torch.randn(2, 3, 4, 4, generator=drawing(), requires_grad=True)
     (gradient,) = torch.autograd.grad(layer(found)[0, 1, 2, 3], found)
     assert gradient[0, 1].all()
     assert not gradient[0, [0, 2]].any()
@@ -169,16 +170,16 @@ def test_every_place_reaches_every_other_by_weights_of_its_channel_alone():
 @pytest.mark.parametrize("bands", [1, 5])
 def test_every_parameter_is_trained_by_its_player(bands):
     method = context_encoder(bands=bands)
-    step = method((view_of(bands=bands),), generator())
+    step = method((view_of(bands=bands),), drawing())
     assert_each_trained_by_its_player(method, step.losses, set())
     assert method.exported() is method.encoder
 
 
 def test_the_panel_shows_images_holes_and_fills():
     method, view = context_encoder().eval(), view_of()
-    (panel,) = method.panels((view,), generator())
+    (panel,) = method.panels((view,), drawing())
     image, holed, filled = panel.values
-    holes = method.holes(4, generator()).expand_as(image)
+    holes = method.holes(4, drawing()).expand_as(image)
     assert torch.equal(image, view.images)
     assert method.encoder.normalised(holed)[holes].abs().max() < 1e-5
     assert torch.equal(holed[~holes], image[~holes])

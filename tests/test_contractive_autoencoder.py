@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
-from reconstruction_cases import batch_of, drawing, encoder_of, images_of, method_of
+from reconstruction_cases import encoder_of, images_of, method_of
 from synthetic_stores import blobs
+from tiny_methods import batch_of, drawing
 from torch.autograd.functional import jacobian
 
 from domainssl.method_options import ContractiveOptions

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from tiny_pretexts import batch_of, mean_of, tiny, train
+from tiny_methods import batch_of
+from tiny_pretexts import mean_of, tiny, train
 
 from domainssl.method_options import JigsawOptions
 from domainssl.methods.jigsaw import Jigsaw

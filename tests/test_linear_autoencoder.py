@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from reconstruction_cases import batch_of, drawing, encoder_of, images_of, method_of
+from reconstruction_cases import encoder_of, images_of, method_of
 from scipy.linalg import subspace_angles
 from sklearn.decomposition import PCA
+from tiny_methods import batch_of, drawing
 
 from domainssl.methods.linear_autoencoder import LinearAutoencoder
 from domainssl.options import PretrainOptions

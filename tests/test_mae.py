@@ -6,15 +6,8 @@ import math
 import pytest
 import torch
 from lightly.models.utils import normalize_mean_var, patchify
-from small_methods import (
-    PATCH,
-    SIZE,
-    assert_each_trained_by_its_player,
-    generator,
-    small_encoder,
-    small_method,
-    view_of,
-)
+from small_methods import PATCH, SIZE, assert_each_trained_by_its_player, small_encoder, small_method, view_of
+from tiny_methods import drawing
 
 from domainssl.imagenet import size_argument
 from domainssl.method_options import MAEOptions
@@ -45,7 +38,7 @@ def pixels_of(patches: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("ratio", [0.01, 0.1, 0.25, 0.5, 0.6, 0.75, 0.9, 0.99])
 def test_every_image_hides_exactly_its_share_of_patches(ratio):
     method = mae(mask_ratio=ratio)
-    keep, masked = method.split(50, generator())
+    keep, masked = method.split(50, drawing())
     count = min(max(1, round(ratio * GRID**2)), GRID**2 - 1)
     assert masked.shape == (50, count)
     assert torch.equal(torch.cat([keep, masked], dim=1).sort(dim=1).values, torch.arange(GRID**2).expand(50, -1))
@@ -56,17 +49,17 @@ def test_every_image_hides_exactly_its_share_of_patches(ratio):
 
 def test_masks_are_uniform_and_the_generators():
     method = mae()
-    _, masked = method.split(4000, generator())
+    _, masked = method.split(4000, drawing())
     share = torch.bincount(masked.flatten(), minlength=GRID**2) / 4000
     assert (share - 0.75).abs().max() < 5 * math.sqrt(0.75 * 0.25 / 4000)
-    assert torch.equal(masked, method.split(4000, generator())[1])
-    assert not torch.equal(masked, method.split(4000, generator(1))[1])
+    assert torch.equal(masked, method.split(4000, drawing())[1])
+    assert not torch.equal(masked, method.split(4000, drawing(1))[1])
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_before_the_decoder_hidden_patches_change_nothing(training):
     method, view = mae().train(training), view_of()
-    keep, masked = method.split(4, generator())
+    keep, masked = method.split(4, drawing())
     images = view.images.requires_grad_()
     encoded = method.encoded(images, keep)
     assert encoded.shape[1] == method.tokens.prefix + GRID**2 // 4
@@ -83,9 +76,9 @@ def test_the_decoder_gets_what_is_encoded_and_the_loss_asks_for_the_rest():
     method, view = mae(), view_of()
     calls: list[tuple[torch.Tensor, ...]] = []
     method.decoder.register_forward_hook(lambda layer, inputs, output: calls.append((*inputs, output)))
-    step = method((view,), generator(2))
+    step = method((view,), drawing(2))
     ((encoded, keep, outputs),) = calls
-    expected, masked = method.split(4, generator(2))
+    expected, masked = method.split(4, drawing(2))
     assert torch.equal(keep, expected)
     torch.testing.assert_close(encoded, method.encoded(view.images, keep))
     torch.testing.assert_close(step.losses["model"], method.error(outputs, view, masked))
@@ -103,7 +96,7 @@ def test_patches_are_those_of_lightly_and_come_back_as_images():
 
 
 def test_of_one_band_far_above_the_noise_targets_are_those_of_the_paper():
-    patches = 100 * torch.randn(2, GRID**2, 1, 64, generator=generator())
+    patches = 100 * torch.randn(2, GRID**2, 1, 64, generator=drawing())
     target, _, _ = mae(1).targets(patches, torch.ones_like(patches, dtype=torch.bool))
     unbiased = (64 / 63) ** 0.5  # lightly divides by n - 1
     torch.testing.assert_close(target[:, :, 0] / unbiased, normalize_mean_var(patches[:, :, 0]), rtol=1e-3, atol=1e-4)
@@ -114,7 +107,7 @@ def galaxies() -> tuple[torch.Tensor, torch.Tensor]:
     encoder = small_encoder("test_vit")
     y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
     profile = torch.exp(-((y - 15.5) ** 2 + (x - 15.5) ** 2) / 60)
-    noise = torch.randn(64, 5, SIZE, SIZE, generator=generator())
+    noise = torch.randn(64, 5, SIZE, SIZE, generator=drawing())
     flux = noise + torch.tensor([10.0, 20.0, 40.0, 80.0, 0.0]).view(1, 5, 1, 1) * profile
     return flux * torch.tensor(encoder.input.scale).view(1, 5, 1, 1), profile
 
@@ -137,7 +130,7 @@ def test_bands_of_different_spread_have_the_same_say():
     spread = torch.tensor([10.0, 50.0, 100.0, 500.0, 2000.0]).view(1, 1, 5, 1)
     encoder = small_encoder("test_vit", stretch="none")
     method = small_method("mae", encoder)
-    patches = spread * torch.randn(8, GRID**2, 5, 64, generator=generator()) + 3 * spread
+    patches = spread * torch.randn(8, GRID**2, 5, 64, generator=drawing()) + 3 * spread
     target, mean, found = method.targets(patches, torch.ones_like(patches, dtype=torch.bool))
     torch.testing.assert_close(target.square().mean(dim=3), torch.ones(8, GRID**2, 5), rtol=1e-3, atol=1e-3)
     assert target.mean(dim=3).abs().max() < 1e-4
@@ -146,8 +139,8 @@ def test_bands_of_different_spread_have_the_same_say():
 
 def test_targets_come_from_what_counts():
     method = mae(2)
-    patches = torch.randn(2, GRID**2, 2, 64, generator=generator())
-    counted = torch.rand(2, GRID**2, 2, 64, generator=generator()) > 0.3
+    patches = torch.randn(2, GRID**2, 2, 64, generator=drawing())
+    counted = torch.rand(2, GRID**2, 2, 64, generator=drawing()) > 0.3
     counted[1, 2, 1] = False
     target, mean, spread = method.targets(patches, counted)
     chosen = patches[0, 1, 0][counted[0, 1, 0]]
@@ -191,7 +184,7 @@ def test_the_loss_counts_known_pixels_of_hidden_patches_only():
     method, view = mae(), view_of()
     view.valid[0, 0, :20] = False
     view.images[1, 2] = 0
-    _, masked = method.split(4, generator())
+    _, masked = method.split(4, drawing())
     outputs = torch.zeros(4, GRID**2, 5 * PATCH**2, requires_grad=True)
     loss = method.error(outputs, view, masked)
     (gradient,) = torch.autograd.grad(loss, outputs)
@@ -208,9 +201,9 @@ def test_the_loss_counts_known_pixels_of_hidden_patches_only():
 def test_the_loss_is_float32_under_autocast():
     method, view = mae().train(), view_of()
     with torch.autocast("cpu", torch.bfloat16):
-        step = method((view,), generator())
-        _, masked = method.split(4, generator())
-        outputs = torch.randn(4, GRID**2, 5 * PATCH**2, generator=generator()).bfloat16()
+        step = method((view,), drawing())
+        _, masked = method.split(4, drawing())
+        outputs = torch.randn(4, GRID**2, 5 * PATCH**2, generator=drawing()).bfloat16()
         inside = method.error(outputs, view, masked)
     assert step.losses["model"].dtype == inside.dtype == torch.float32
     torch.testing.assert_close(inside, method.error(outputs.float(), view, masked), rtol=1e-6, atol=0)
@@ -218,7 +211,7 @@ def test_the_loss_is_float32_under_autocast():
 
 def test_the_class_token_that_is_exported_is_trained():
     method, view = mae(), view_of()
-    keep, masked = method.split(4, generator())
+    keep, masked = method.split(4, drawing())
     encoded = method.encoded(view.images, keep).detach().requires_grad_()
     (gradient,) = torch.autograd.grad(method.error(method.decoder(encoded, keep), view, masked), encoded)
     assert gradient[:, 0].any(dim=1).all()
@@ -226,7 +219,7 @@ def test_the_class_token_that_is_exported_is_trained():
 
 def test_kept_tokens_go_back_to_their_places_and_the_others_are_mask_tokens():
     decoder = TokenDecoder(6, 9, 4, 32, 0)
-    encoded = torch.randn(2, 1 + 3, 6, generator=generator())
+    encoded = torch.randn(2, 1 + 3, 6, generator=drawing())
     keep = torch.tensor([[0, 4, 8], [1, 2, 7]])
     found = decoder(encoded, keep)
     for image in range(2):
@@ -241,7 +234,7 @@ def test_kept_tokens_go_back_to_their_places_and_the_others_are_mask_tokens():
 @pytest.mark.parametrize("bands", [1, 5])
 def test_every_parameter_is_trained_and_the_encoder_exported(bands):
     method = mae(bands).train()
-    step = method((view_of(bands=bands),), generator())
+    step = method((view_of(bands=bands),), drawing())
     assert_each_trained_by_its_player(method, step.losses, set())
     assert method.exported() is method.encoder
 
@@ -256,9 +249,9 @@ def test_only_transformers():
 
 def test_the_panel_shows_image_mask_and_reconstruction():
     method, view = copy.deepcopy(mae()).eval(), view_of()
-    (panel,) = method.panels((view,), generator())
+    (panel,) = method.panels((view,), drawing())
     image, seen, found = panel.values
-    _, masked = method.split(4, generator())
+    _, masked = method.split(4, drawing())
     where = pixels_of(masked).expand_as(image)
     assert torch.equal(image, view.images)
     assert method.encoder.normalised(seen)[where].abs().max() < 1e-5

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from reconstruction_cases import BANDS, batch_of, drawing, encoder_of, images_of, method_of
+from reconstruction_cases import encoder_of, images_of, method_of
 from sklearn.decomposition import PCA
 from synthetic_stores import blobs
+from tiny_methods import BANDS, batch_of, drawing
 
 from domainssl.method_options import AutoencoderOptions, DenoisingOptions
 from domainssl.methods.corruption import corrupted

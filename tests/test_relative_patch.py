@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from tiny_pretexts import batch_of, mean_of, tiny, train
+from tiny_methods import batch_of
+from tiny_pretexts import mean_of, tiny, train
 from torch.nn import functional
 
 from domainssl.method_options import RelativePatchOptions

@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 import torch
-from tiny_pretexts import batch_of, mean_of, tiny, train
+from tiny_methods import batch_of
+from tiny_pretexts import mean_of, tiny, train
 
 from domainssl.methods.rotation import Rotation, four_ways
 from domainssl.store import Batch

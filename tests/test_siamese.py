@@ -5,7 +5,8 @@ import torch
 from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.losses import ContrastiveLoss
 from pytorch_metric_learning.reducers import MeanReducer
-from tiny_pretexts import batch_of, tiny, train
+from tiny_methods import batch_of
+from tiny_pretexts import tiny, train
 
 from domainssl.method_options import SiameseOptions
 from domainssl.methods import pairs

@@ -6,8 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reconstruction_cases import batch_of, drawing, encoder_of, images_of, method_of
+from reconstruction_cases import encoder_of, images_of, method_of
 from synthetic_stores import blobs
+from tiny_methods import batch_of, drawing
 from torch.distributions import Bernoulli, kl_divergence
 
 from domainssl.method_options import SparseOptions

@@ -4,7 +4,8 @@ import copy
 
 import pytest
 import torch
-from small_methods import assert_each_trained_by_its_player, generator, small_encoder, small_method, view_of
+from small_methods import assert_each_trained_by_its_player, small_encoder, small_method, view_of
+from tiny_methods import drawing
 
 from domainssl.methods.registry import not_applicable
 
@@ -43,7 +44,7 @@ def test_hidden_bands_are_zero_to_the_network(stretch):
     method, view = split_brain(stretch=stretch), view_of()
     seen: list[torch.Tensor] = []
     method.encoder.network.conv_stem.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
-    method((view,), generator())
+    method((view,), drawing())
     for half, shown in zip(method.halves, seen, strict=True):
         everywhere = half.expand_as(shown)
         assert shown[everywhere].abs().max() < 1e-5
@@ -56,7 +57,7 @@ def test_no_pass_of_the_loss_sees_what_it_is_judged_by():
     predictions: list[torch.Tensor] = []
     method.decoder.register_forward_hook(lambda layer, inputs, outputs: predictions.append(outputs))
     images = view.images.requires_grad_()
-    method((view,), generator())
+    method((view,), drawing())
     assert len(predictions) == 2
     for half, predicted in zip(method.halves, predictions, strict=True):
         (gradient,) = torch.autograd.grad(predicted[half.expand_as(predicted)].sum(), images, retain_graph=True)
@@ -67,7 +68,7 @@ def test_the_loss_is_the_error_of_both_halves_where_they_were_hidden():
     method, view = split_brain(), view_of()
     view.valid[0, 0, :9] = False
     view.images[1, 2] = 0
-    step = method((view,), generator())
+    step = method((view,), drawing())
     target = method.encoder.normalised(view.images)
     counted = view.valid.expand_as(target).clone()
     counted[1, 2] = False
@@ -83,7 +84,7 @@ def test_the_loss_is_the_error_of_both_halves_where_they_were_hidden():
 @pytest.mark.parametrize("bands", [2, 5])
 def test_every_parameter_is_trained_and_the_encoder_takes_all_bands(bands, name):
     method = split_brain(name, bands).train()
-    step = method((view_of(bands=bands),), generator())
+    step = method((view_of(bands=bands),), drawing())
     assert_each_trained_by_its_player(method, step.losses, set())
     assert method.exported() is method.encoder
     images = view_of(bands=bands).images.requires_grad_()
@@ -103,7 +104,7 @@ def test_the_panel_shows_each_band_as_told_by_the_other_half():
     shown = method.halves.float().argmax(dim=2).flatten()  # the first band that each pass has to tell
     # A pass answers with the number of that band: predictions of random weights would be too alike to be told apart.
     method.predicted = lambda images, half: torch.full_like(images, float(half.flatten().float().argmax()))
-    (panel,) = method.panels((view,), generator())
+    (panel,) = method.panels((view,), drawing())
     assert torch.equal(panel.values[0], view.images)
     assert shown.tolist() == [2, 0]
     normalised = method.encoder.normalised(panel.values[1])

@@ -6,7 +6,8 @@ from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.miners import BatchHardMiner, TripletMarginMiner
 from pytorch_metric_learning.reducers import MeanReducer
-from tiny_pretexts import batch_of, tiny, train
+from tiny_methods import batch_of
+from tiny_pretexts import tiny, train
 from torch.nn import functional
 
 from domainssl.method_options import TripletOptions

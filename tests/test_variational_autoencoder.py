@@ -4,7 +4,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_methods import assert_each_trained_by_its_player, generator, small_encoder, small_method, view_of
+from small_methods import assert_each_trained_by_its_player, small_encoder, small_method, view_of
+from tiny_methods import drawing
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn import functional
 
@@ -21,7 +22,7 @@ from domainssl.store import Batch
 
 
 def posterior_of(count: int, latent: int, seed: int, scale: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
-    mu, log_sigma = scale * torch.randn(2, count, latent, generator=generator(seed), dtype=torch.float64)
+    mu, log_sigma = scale * torch.randn(2, count, latent, generator=drawing(seed), dtype=torch.float64)
     return mu, log_sigma
 
 
@@ -42,7 +43,7 @@ def test_the_divergence_equals_torchs(count, latent, scale, seed):
 def test_the_divergence_equals_monte_carlo_within_its_standard_error(seed):
     mu, log_sigma = posterior_of(3, 6, seed, 0.7)
     q, prior = Normal(mu, log_sigma.exp()), Normal(0.0, 1.0)
-    z = mu + log_sigma.exp() * torch.randn(100_000, 3, 6, generator=generator(seed), dtype=torch.float64)
+    z = mu + log_sigma.exp() * torch.randn(100_000, 3, 6, generator=drawing(seed), dtype=torch.float64)
     draws = (q.log_prob(z) - prior.log_prob(z)).sum(dim=2)  # draw image
     error = draws.std(dim=0) / len(draws) ** 0.5
     found = divergence_from_prior(mu.float(), log_sigma.float())
@@ -63,8 +64,8 @@ def test_known_divergences():
 
 
 def test_the_likelihoods_equal_torchs_over_what_counts():
-    outputs, target = 2 * torch.randn(2, 3, 2, 4, 4, generator=generator())
-    counted = torch.rand(3, 2, 4, 4, generator=generator(1)) > 0.3
+    outputs, target = 2 * torch.randn(2, 3, 2, 4, 4, generator=drawing())
+    counted = torch.rand(3, 2, 4, 4, generator=drawing(1)) > 0.3
     gaussian = Normal(outputs, 1.0).log_prob(target) - Normal(0.0, 1.0).log_prob(torch.zeros(()))
     torch.testing.assert_close(squared_error(outputs, target, counted), -(gaussian * counted).sum(dim=(1, 2, 3)))
     unit = to_unit(target)
@@ -93,10 +94,10 @@ def test_a_step_is_the_formula_an_image_and_a_pixel(reconstruction, beta):
     method = small_method("variational_autoencoder", small_encoder(), variational_autoencoder=own)
     view = view_of()
     view.valid[0, 0, :5] = False
-    step = method((view,), generator(3))
+    step = method((view,), drawing(3))
     with torch.no_grad():
         mu, log_sigma = method.posterior(view.images)
-        z = mu + log_sigma.exp() * torch.randn(4, 6, generator=generator(3))
+        z = mu + log_sigma.exp() * torch.randn(4, 6, generator=drawing(3))
         outputs, target = method.decoder(z), method.encoder.normalised(view.images)
     counted = view.valid.expand_as(target)
     if reconstruction == "mse":
@@ -114,7 +115,7 @@ def test_a_step_is_the_formula_an_image_and_a_pixel(reconstruction, beta):
 
 def test_noise_is_the_generators_and_differs_from_draw_to_draw():
     method, view = small_method("variational_autoencoder", small_encoder()), view_of()
-    losses = [method((view,), generator(seed)).losses["model"] for seed in (0, 0, 1)]
+    losses = [method((view,), drawing(seed)).losses["model"] for seed in (0, 0, 1)]
     assert losses[0] == losses[1] != losses[2]
 
 
@@ -128,7 +129,7 @@ def test_log_sigma_is_learnt_and_bounded():
         method.code.bias[method.latent :] = 1e4
     _, log_sigma = method.posterior(view.images)
     assert log_sigma.max() <= WIDEST
-    loss = method((view,), generator()).losses["model"]
+    loss = method((view,), drawing()).losses["model"]
     assert torch.isfinite(loss)
 
 
@@ -138,7 +139,7 @@ def test_invalid_pixels_and_lacking_bands_do_not_count():
     view.valid[0, 0, :9] = False
     outputs = torch.zeros(4, 5, 32, 32, requires_grad=True)
     method.decoder.forward = lambda codes: outputs
-    (gradient,) = torch.autograd.grad(method((view,), generator()).losses["model"], outputs)
+    (gradient,) = torch.autograd.grad(method((view,), drawing()).losses["model"], outputs)
     assert not gradient[0, :, :9].any()
     assert not gradient[1, 2].any()
     assert gradient[0, :, 9:].all()
@@ -146,7 +147,7 @@ def test_invalid_pixels_and_lacking_bands_do_not_count():
 
 def test_every_parameter_is_trained_and_the_encoder_exported():
     method = small_method("variational_autoencoder", small_encoder()).train()
-    step = method((view_of(),), generator())
+    step = method((view_of(),), drawing())
     assert_each_trained_by_its_player(method, step.losses, set())
     assert method.exported() is method.encoder
 
@@ -157,7 +158,7 @@ def test_panels_show_reconstructions_samples_and_the_way_between_images(bands, r
     own = VariationalOptions(reconstruction=reconstruction)
     method = small_method("variational_autoencoder", small_encoder(bands=bands), variational_autoencoder=own)
     view = view_of(5, bands)
-    reconstructions, samples, walks = method.panels((view,), generator())
+    reconstructions, samples, walks = method.panels((view,), drawing())
     assert reconstructions.values.shape == (2, 5, bands, 32, 32)
     assert torch.equal(reconstructions.values[0], view.images)
     assert samples.values.shape == (2, 6, bands, 32, 32)
@@ -165,9 +166,9 @@ def test_panels_show_reconstructions_samples_and_the_way_between_images(bands, r
     assert torch.equal(walks.values[:, 0], view.images[[0, 2]])
     assert torch.equal(walks.values[:, -1], view.images[[1, 3]])
     torch.testing.assert_close(walks.values[:, [1, 5]].flatten(0, 1), reconstructions.values[1, :4])
-    again = method.panels((view,), generator())[1].values
+    again = method.panels((view,), drawing())[1].values
     assert torch.equal(samples.values, again)
     outputs = method.decoder(method.posterior(view.images)[0])
     normalised = outputs if reconstruction == "mse" else from_unit(1 / (1 + (-outputs).exp()))
     torch.testing.assert_close(reconstructions.values[1], method.encoder.source_values(normalised))
-    assert len(method.panels((Batch(view.images[:1], view.valid[:1], {}, view.rows[:1]),), generator())) == 2
+    assert len(method.panels((Batch(view.images[:1], view.valid[:1], {}, view.rows[:1]),), drawing())) == 2

@@ -71,10 +71,15 @@ def made(name: str, encoder: TimmEncoder, options: PretrainOptions = SMALL, seed
     return method
 
 
-def batch_of(images: torch.Tensor, valid: torch.Tensor | None = None) -> Batch:
+def batch_of(images: torch.Tensor, valid: torch.Tensor | None = None, first: int = 0) -> Batch:
+    """A batch of these images, all valid unless said otherwise, in rows from `first` on."""
     if valid is None:
         valid = torch.ones(len(images), 1, *images.shape[2:], dtype=torch.bool)
-    return Batch(images, valid, {}, torch.arange(len(images)))
+    return Batch(images, valid, {}, first + torch.arange(len(images)))
+
+
+def drawing(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def views_of(count: int = 4, number: int = 2, bands: int = 2, size: int = 64, seed: int = 0) -> tuple[Batch, ...]:

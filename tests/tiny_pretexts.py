@@ -4,14 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from tiny_methods import BANDS, made
 
 from domainssl.encoders import create_encoder
 from domainssl.methods.method import Method, Step
-from domainssl.methods.registry import METHODS
 from domainssl.options import PretrainOptions
 from domainssl.store import Batch
-
-BANDS = ("u", "g", "r", "i", "z")
 
 
 def tiny(name: str, bands: int = 2, size: int = 32, encoder: str = "test_efficientnet", **options: Any) -> Method:
@@ -26,18 +24,10 @@ def tiny(name: str, bands: int = 2, size: int = 32, encoder: str = "test_efficie
         preparation="p",
         seed=0,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return METHODS[name].load()(
-            network, PretrainOptions(method=name, **{"projector_width": 32, "projection_dim": 8, **options})
-        )
-
-
-def batch_of(images: torch.Tensor, valid: torch.Tensor | None = None, first: int = 0) -> Batch:
-    """A batch of these images, all valid unless said otherwise, in rows from `first` on."""
-    if valid is None:
-        valid = torch.ones(len(images), 1, *images.shape[2:], dtype=torch.bool)
-    return Batch(images, valid, {}, first + torch.arange(len(images)))
+    method: Method = made(
+        name, network, PretrainOptions(method=name, **{"projector_width": 32, "projection_dim": 8, **options})
+    )
+    return method
 
 
 def train(
