@@ -1,0 +1,53 @@
+"""What a head says of labelled rows that it has not learnt from: five heads, each of which leaves some groups out."""
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from domainssl.heads.folds import grouped_folds
+from domainssl.heads.head import Fit, FittedHead, TrainingHalf
+from domainssl.heads.held_out import classes_of
+
+
+@final
+@dataclass(frozen=True)
+class OutOfFold:
+    """Heads, each fitted without one fold, and their predictions of it; a row's `part` is its head's place.
+
+    NaN and -1 for rows that no head left out.
+    """
+
+    heads: tuple[FittedHead, ...]
+    part: Int64[np.ndarray, " m"]
+    predictions: Float64[np.ndarray, "m k"]
+
+
+def out_of_fold(
+    fit: Fit,
+    half: TrainingHalf,
+    rows: Int64[np.ndarray, " m"],
+    y: Float64[np.ndarray, "m t"],
+    outputs: int,
+    rng: np.random.Generator,
+) -> OutOfFold:
+    """Predictions of each of `rows` by a head that was fitted to the other folds, whole groups apart.
+
+    Folds are by class, and for several findings by whether there is any. There are none where a class has a single row,
+    and no head for a fold whose other folds teach nothing (a single class is left).
+    """
+    found, part = np.full((len(rows), outputs), np.nan), np.full(len(rows), -1, np.int64)
+    heads: list[FittedHead] = []
+    classes = classes_of(y, outputs)
+    strata = (np.nansum(y, axis=1) > 0).astype(np.int64) if classes is None else classes
+    folds = grouped_folds(strata, half.groups[rows], rng) if len(np.unique(strata)) > 1 else None
+    for fold in range(0 if folds is None else int(folds.max()) + 1):
+        left_out = folds == fold
+        try:
+            head = fit(half, rows[~left_out], y[~left_out], outputs, rng)
+        except ValueError:  # nothing can be learnt from these
+            continue
+        found[left_out], part[left_out] = head.predict(half.x[rows[left_out]]), len(heads)
+        heads.append(head)
+    return OutOfFold(tuple(heads), part, found)
