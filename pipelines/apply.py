@@ -9,12 +9,14 @@ from catalogs.scanning import is_source
 from catalogs.table_files import TABLE_SUFFIXES
 from domainssl.embedding import read_parts
 from domainssl.encoders import load_encoder
+from domainssl.evaluation.certainty_files import load_certainty
 from domainssl.heads.files import load_head
 from pipelines import embed, prepare, rank, report
-from pipelines.atomic import atomic_write, write_json
-from pipelines.classify import predicted, safe_name
+from pipelines.atomic import write_json
+from pipelines.classify import safe_name
 from pipelines.domains import DOMAINS
 from pipelines.objects import Objects
+from pipelines.predictions import predicted, write_predictions
 from pipelines.privacy import guarded, pseudonyms
 from pipelines.progress import Progress
 from pipelines.recipe import Recipe, RecipeError, check_paths, dump_fields, parse_recipe
@@ -154,16 +156,19 @@ def _embed(context: Context, trained: RunFolder) -> StepResult:
 
 
 def _classify(context: Context, trained: RunFolder, labels: tuple[str, ...]) -> StepResult:
-    """Write predictions.parquet by the trained run's heads, and an empty metrics.json: nothing was measured."""
+    """Write predictions by the trained run's heads, and empty metrics and certainty: nothing was measured."""
     ids, embedded, model = read_parts(context.run.embeddings)
     predictions = pd.DataFrame({"object_id": ids})
     for label in labels:
-        head, outputs, kind, _ = load_head(trained.heads / f"{safe_name(label)}.safetensors", features_id=model)
-        predictions = predictions.assign(**predicted(label, kind, outputs, head, embedded))
-    with atomic_write(context.run.predictions) as part:
-        predictions.to_parquet(part, index=False)
+        path = trained.heads / safe_name(label)
+        head, outputs, kind, _ = load_head(path.with_name(f"{path.name}.safetensors"), features_id=model)
+        certainty = load_certainty(path, features_id=model)
+        predictions = predictions.assign(**predicted(label, kind, outputs, head, certainty, embedded))
+    write_predictions(predictions, context.run)
     write_json(context.run.metrics, [])
-    return StepResult((context.run.predictions, context.run.metrics), {"labels": list(labels)})
+    write_json(context.run.certainty, [])
+    files = (context.run.predictions, context.run.predictions_csv, context.run.metrics, context.run.certainty)
+    return StepResult(files, {"labels": list(labels)})
 
 
 def _sentence(trained: RunFolder) -> str:

@@ -1,28 +1,32 @@
 """Few-label heads: what each start is worth at each number of labels, and predictions by the run's own encoder."""
 
 import zlib
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float32, Float64
 
 from domainssl.embedding import read_parts
+from domainssl.evaluation.certainty import Certainty, fit_certainty
+from domainssl.evaluation.certainty_files import save_certainty
+from domainssl.evaluation.certainty_judged import judged
 from domainssl.evaluation.contenders import Cell, FrozenFeatures, training_half
 from domainssl.evaluation.label_efficiency import Entry, label_efficiency
-from domainssl.evaluation.metric import Prediction
 from domainssl.evaluation.question import Question
 from domainssl.evaluation.rows import MetricRow, mark_primary
 from domainssl.evaluation.task import TASKS
-from domainssl.evaluation.value_metrics import median_level
 from domainssl.heads.files import save_head
 from domainssl.heads.head import FittedHead, TrainingHalf
 from domainssl.options import Kind
-from pipelines.atomic import atomic_write, write_json
+from pipelines.atomic import write_json
 from pipelines.embed import compared_starts
 from pipelines.fine_tuning import FineTuning
 from pipelines.metadata import metadata_features
 from pipelines.objects import Objects
+from pipelines.predictions import predicted, write_predictions
 from pipelines.recipe import Recipe
+from pipelines.run_folder import RunFolder
 from pipelines.steps import Context, StepResult
 from pipelines.targets import Targets
 
@@ -30,7 +34,7 @@ Features = dict[tuple[str, str], Float32[np.ndarray, "_ _"]]
 
 
 def run(context: Context) -> StepResult:
-    """Write metrics.json, heads/LABEL.safetensors and predictions.parquet; all empty where no labels were given.
+    """Write metrics.json, certainty.json, heads/ and predictions as Parquet and CSV; all empty without labels.
 
     Raises ValueError where a label cannot be asked, see `domainssl.evaluation.question`.
     """
@@ -42,6 +46,7 @@ def run(context: Context) -> StepResult:
     rows = objects.evaluated_rows()
     features = _features(context, objects, embedded, rows)
     metrics: list[MetricRow] = []
+    trust: list[dict[str, Any]] = []
     for label in recipe.labels:
         targets = objects.targets(label)
         metrics += _measured(context, objects, label, targets, features, rows)
@@ -51,17 +56,22 @@ def run(context: Context) -> StepResult:
         name = heads_of(recipe, targets.kind)[0]
         fit = TASKS[targets.kind].heads[name]
         places = np.searchsorted(learnt, known)
-        head = fit(half, places, targets.y[known], len(targets.outputs), np.random.default_rng([recipe.seed, 81]))
-        path = folder.heads / f"{safe_name(label)}.safetensors"
-        save_head(head, path, features_id=model, outputs=targets.outputs, kind=targets.kind, name=name)
-        predictions = predictions.assign(**predicted(label, targets.kind, targets.outputs, head, embedded))
+        taught = (half, places, targets.y[known], len(targets.outputs))
+        head = fit(*taught, np.random.default_rng([recipe.seed, 81]))
+        certainty = fit_certainty(targets.kind, fit, *taught, np.random.default_rng([recipe.seed, 82]))
+        _save(folder, label, targets, head, certainty, features_id=model, name=name)
+        predictions = predictions.assign(**predicted(label, targets.kind, targets.outputs, head, certainty, embedded))
+        trust.append(
+            {"label": label, "kind": targets.kind, **_judged(objects, targets, head, certainty, embedded, recipe.seed)}
+        )
     if recipe.labels:
         task = TASKS[recipe.labels[next(iter(recipe.labels))].kind]
         mark_primary(metrics, next(iter(recipe.labels)), next(iter(task.metrics)), primary_size(recipe))
     write_json(folder.metrics, metrics)
-    with atomic_write(folder.predictions) as part:
-        predictions.to_parquet(part, index=False)
-    return StepResult((folder.metrics, folder.heads, folder.predictions), {"rows": len(metrics)})
+    write_json(folder.certainty, trust)
+    write_predictions(predictions, folder)
+    outputs = (folder.metrics, folder.certainty, folder.heads, folder.predictions, folder.predictions_csv)
+    return StepResult(outputs, {"rows": len(metrics)})
 
 
 def heads_of(recipe: Recipe, kind: Kind) -> tuple[str, ...]:
@@ -77,26 +87,39 @@ def primary_size(recipe: Recipe) -> int:
     return recipe.classify.primary_labels or max((n for n in measured if n <= 20), default=measured[0])
 
 
-def predicted(
-    label: str, kind: str, outputs: tuple[str, ...], head: FittedHead, features: Float[np.ndarray, "n d"]
-) -> dict[str, np.ndarray]:
-    """Columns of predictions.parquet: under the label's name what is predicted, and a score an output, LABEL:OUTPUT.
+def _save(
+    folder: RunFolder,
+    label: str,
+    targets: Targets,
+    head: FittedHead,
+    certainty: Certainty,
+    *,
+    features_id: str,
+    name: str,
+) -> None:
+    path = folder.heads / safe_name(label)
+    kind, outputs = targets.kind, targets.outputs
+    save_head(
+        head, path.with_name(f"{path.name}.safetensors"), features_id=features_id, outputs=outputs, kind=kind, name=name
+    )
+    save_certainty(certainty, path, features_id=features_id, outputs=outputs, name=name)
 
-    Predicted is the likeliest class, the level in the middle of the predicted distribution, the findings above one
-    half, the answer with most votes, or the value.
-    """
-    scores = head.predict(features)
-    if kind == "real":
-        return {label: scores[:, 0].astype(np.float32)}
-    names: np.ndarray = np.array(outputs, dtype=object)
-    columns = {f"{label}:{name}": scores[:, k].astype(np.float32) for k, name in enumerate(outputs)}
-    if kind == "multilabel":
-        found = np.array([";".join(names[row >= 0.5]) for row in scores], dtype=object)
-    elif kind == "ordered":
-        found = names[median_level(Prediction(scores))]
-    else:
-        found = names[scores.argmax(axis=1)]
-    return {label: found, **columns}
+
+def _judged(
+    objects: Objects,
+    targets: Targets,
+    head: FittedHead,
+    certainty: Certainty,
+    embedded: Float32[np.ndarray, "n d"],
+    seed: int,
+) -> dict[str, Any]:
+    """What the labelled test objects say of the head's certainty; nothing where there are none."""
+    asked = np.flatnonzero(~objects.train & ~np.isnan(targets.y).all(axis=1))
+    if not len(asked):
+        return {"questions": [], "far": None}
+    x, groups = embedded[asked], objects.frame["group"].to_numpy(str)[asked]
+    rng = np.random.default_rng([seed, 83])
+    return judged(certainty, targets.outputs, head.predict(x), x, targets.y[asked], groups, rng)
 
 
 def safe_name(label: str) -> str:

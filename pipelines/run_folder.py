@@ -135,6 +135,15 @@ class RunFolder:
         return self.folder / "predictions.parquet"
 
     @property
+    def predictions_csv(self) -> Path:
+        return self.folder / "predictions.csv"
+
+    @property
+    def certainty(self) -> Path:
+        """What the test half says of how far predictions can be trusted."""
+        return self.folder / "certainty.json"
+
+    @property
     def metrics(self) -> Path:
         return self.folder / "metrics.json"
 

@@ -161,6 +161,30 @@ def training_curves(records: Sequence[Mapping[str, Any]]) -> str:
         return _svg(figure, "training", "Loss and measures of collapse during pretraining")
 
 
+def reliability_curve(before: Mapping[str, Any], after: Mapping[str, Any], name: str, title: str) -> str:
+    """How often what was said came true, bin by bin, of the head's own scores and of the calibrated ones.
+
+    Both hold `said`, `seen` and `counts` by bin. The bars are about the 95 % range of a binomial share of so many rows;
+    the diagonal is what probabilities would show.
+    """
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
+        figure, (axes,) = _panels(1, columns=1)
+        axes.plot([0, 1], [0, 1], color=_INK, alpha=0.5, linewidth=1, linestyle=(0, (4, 3)))
+        looks = (("the head's own", before, STARTS["imagenet"]), ("calibrated", after, STARTS["continued"]))
+        for label, curve, (colour, marker, dash) in looks if before["said"] != after["said"] else looks[1:]:
+            seen, counts = np.array(curve["seen"]), np.array(curve["counts"])
+            error = 1.96 * np.sqrt((seen * (1 - seen) + 1 / counts) / counts)
+            axes.errorbar(
+                curve["said"], seen, error, color=colour, marker=marker, linestyle=dash, elinewidth=1, label=label
+            )  # fmt: skip
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_xlabel("score")
+        axes.set_ylabel("how often it was right")
+        axes.legend(loc="upper left")
+        return _svg(figure, name, title)
+
+
 def arrows_on_a_plane(arrows: Float[np.ndarray, "n 4"], name: str, title: str) -> str:
     """Arrows from (x, y) to (x', y') as an SVG; those that are not finite are left out."""
     known = arrows[np.isfinite(arrows).all(axis=1)]

@@ -18,6 +18,7 @@ from small_runs import calm
 from test_privacy import revealed
 
 from domainssl.embedding import read_parts
+from domainssl.evaluation.certainty_files import load_certainty
 from domainssl.evaluation.task import TASKS
 from domainssl.heads.files import load_head
 from domainssl.options import HEADS
@@ -331,7 +332,15 @@ def test_predictions_have_a_score_for_every_answer(done: Path) -> None:
         "volunteers": ["smooth", "disk", "artifact"],
     }
     expected = [name for label, of in answers.items() for name in (label, *(f"{label}:{answer}" for answer in of))]
-    assert list(found) == ["object_id", *expected]
+    trust = [name for name in found if name.endswith((":set90", ":far"))]
+    assert [name for name in found if name not in trust] == ["object_id", *expected]
+    for label in ("colour", "barred", "brightness"):
+        for held, likeliest in zip(found.get(f"{label}:set90", []), found[label], strict=False):
+            assert set(held.split(";")) <= set(answers[label])
+            assert label == "brightness" or likeliest in held.split(";")
+    written = pd.read_csv(done / "predictions.csv")
+    assert list(written) == list(found)
+    assert written["object_id"].astype(str).tolist() == found["object_id"].tolist()
     catalog = pd.read_parquet(done / "catalog.parquet")
     assert set(found["object_id"]) == set(catalog["object_id"])
     for label in ("colour", "barred", "brightness", "volunteers"):
@@ -355,7 +364,9 @@ def test_heads_are_files_for_these_features_alone(done: Path) -> None:
         head, outputs, saved_kind, name = load_head(path, features_id=model)
         assert (saved_kind, name) == (kind, HEADS[kind][0])
         columns = [label] if kind == "real" else [f"{label}:{output}" for output in outputs]
-        np.testing.assert_allclose(head.predict(embedded), predictions[columns].to_numpy(), atol=1e-5)
+        certainty = load_certainty(done / "heads" / label, features_id=model)
+        said = certainty.calibrated(head.predict(embedded))
+        np.testing.assert_allclose(said, predictions[columns].to_numpy(), atol=1e-5)
         with pytest.raises(ValueError, match="the head reads features"):
             load_head(path, features_id="f" * 64)
 

@@ -1,0 +1,125 @@
+"""How far to trust one prediction: whether scores are probabilities, what sets hold, what is far from all labels."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from reports.figures import reliability_curve
+
+HOW = {
+    "none": "they are the head's own, since no map from scores to probabilities predicted clearly better",
+    "temperature": "the head's own were divided by one temperature",
+    "isotonic": "the head's own were mapped by an isotonic regression a class",
+}
+
+
+def trust_section(entries: Sequence[Mapping[str, Any]]) -> str:
+    """The section, one part a label: each begins with its finding; nothing where no label was measured.
+
+    `entries` are those of certainty.json: label, kind, questions (of, how, before, after, sets) and far.
+    """
+    if not entries:
+        return ""
+    parts = "".join(_label(entry, f"trust-{place}") for place, entry in enumerate(entries))
+    return (
+        '<section id="trust" aria-labelledby="trust-heading">\n'
+        '<h2 id="trust-heading">How far to trust a prediction</h2>'
+        '<p class="soft how">How to read: of the head that predicts every object, which learnt from all labels of the '
+        "training half. What is said of scores and sets was learnt on labelled groups (patients, tiles) of that half "
+        "and measured on the test half, one object a group. It holds for objects like these, with each answer as "
+        f"common as among these labels.</p>{parts}\n</section>"
+    )
+
+
+def _label(entry: Mapping[str, Any], name: str) -> str:
+    said = "".join(_question(entry, asked, f"{name}-{place}") for place, asked in enumerate(entry["questions"]))
+    if not said:
+        why = "no labelled test object" if entry["kind"] not in ("real", "votes") else "its head gives no class scores"
+        said = f'<p class="soft">Nothing is said of scores: {why}.</p>'
+    return f'<div class="label-column"><h3>{escape(str(entry["label"]))}</h3>{said}{_far(entry["far"])}</div>'
+
+
+def _question(entry: Mapping[str, Any], asked: Mapping[str, Any], name: str) -> str:
+    after = asked["after"]
+    heading = f"<h4>{escape(str(asked['of']))}</h4>" if asked["of"] else ""
+    sound = after["called"] == "probability"
+    figure = reliability_curve(asked["before"], after, name, "Scores against how often they were right")
+    return (
+        f'{heading}<div class="verdict {"better" if sound else "worse"}"><p><strong>{_verdict(asked)}</strong> '
+        f"{_error(asked)}</p>{_sets(asked)}</div>"
+        f'<div class="figure">{figure}</div>{_by_class(asked)}'
+    )
+
+
+def _verdict(asked: Mapping[str, Any]) -> str:
+    after = asked["after"]
+    if after["called"] == "probability":
+        return "Scores may be read as probabilities."
+    if after["groups"] < 100:
+        return "Scores are no probabilities: too few test groups to tell."
+    return "Scores are no probabilities."
+
+
+def _error(asked: Mapping[str, Any]) -> str:
+    before, after = asked["before"], asked["after"]
+    by_chance = f"{after['expected']:.3f} would be chance, p = {_p(after['p'])}"
+    changed = "" if asked["how"] == "none" else f"; before, it was {before['error']:.3f}"
+    brier = f"Brier score {after['brier']:.3f}" + ("" if asked["how"] == "none" else f" (before {before['brier']:.3f})")
+    return (
+        f"In {after['groups']:,} test groups they were off by {after['error']:.3f} on average ({by_chance}{changed}): "
+        f"{HOW[asked['how']]}. {brier}."
+    )
+
+
+def _p(value: float) -> str:
+    return "below 0.01" if value < 0.01 else f"{value:.2f}"
+
+
+def _sets(asked: Mapping[str, Any]) -> str:
+    sets = asked.get("sets")
+    if sets is None:
+        return "<p>No sets: fewer than 9 labelled groups to calibrate them on.</p>"
+    low, high = sets["range"]
+    return (
+        f"<p>Sets of answers that promise to hold the truth in {sets['promised']:.0%} of objects held it in "
+        f"{_share(sets)} of {sets['groups']:,} test groups. By the luck of the {sets['rows']:,} groups they were "
+        f"calibrated on, between {low:.0%} and {high:.0%} had to be expected. They have {sets['size']:.2f} answers on "
+        f"average; {sets['one']:.0%} have one.</p>"
+    )
+
+
+def _by_class(asked: Mapping[str, Any]) -> str:
+    sets = asked.get("sets")
+    if sets is None or len(sets["class"]) < 2:
+        return ""
+    rows = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td class="number">{_share(covered)}</td>'
+        f'<td class="number">{covered["groups"]:,}</td></tr>'
+        for name, covered in sets["class"].items()
+    )
+    return (
+        "<details><summary>Sets by answer</summary><p>The promise is one over all objects; a rare answer may be held "
+        'less often.</p><div class="scroll"><table><thead><tr><th scope="col">Truth</th><th scope="col" class="number">'
+        'Held (95&nbsp;% interval)</th><th scope="col" class="number">Test groups</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table></div></details>"
+    )
+
+
+def _far(far: Mapping[str, Any] | None) -> str:
+    if far is None:
+        return "<p>Which objects are far from all labelled ones cannot be told: fewer than 100 labelled groups.</p>"
+    right = far.get("right") or {}
+    told = ""
+    if len(right) == 2:
+        told = (
+            f" The likeliest answer was right for {_share(right['far'])} of these and for {_share(right['near'])} of "
+            "the others."
+        )
+    return (
+        f"<p>{_share(far)} of the labelled test groups are far from every labelled object of the training half, where "
+        f"{far['promised']:.0%} would be expected of objects of the same kinds.{told}</p>"
+    )
+
+
+def _share(facts: Mapping[str, Any]) -> str:
+    return f"{100 * facts['value']:.1f}&nbsp;% ({100 * facts['low']:.1f} to {100 * facts['high']:.1f})"
