@@ -64,6 +64,18 @@ _STYLE: dict[Any, Any] = {  # Any: matplotlib's own key type is not public
     "grid.color": _INK,
 }
 _PANEL = (4.2, 3.0)
+# What stands in every record of training; all else is a method's own measure, in a panel by its first word.
+_OF_EVERY_METHOD = frozenset(
+    ("epoch", "phase", "images", "loss", "probe", "rankme", "rankme_centred", "spread", "alignment", "uniformity",
+     "projection_spread", "images_per_second", "warning")
+)  # fmt: skip
+MEASURES = {
+    "accuracy": "Accuracy of the pretext task",
+    "information": "Information between views (nats)",
+    "verification": "Pairs told apart (share)",
+    "error": "Error of reconstruction",
+}
+_SERIES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"))
 
 
 def label_efficiency(column: Column, name: str = "label-efficiency", *, alone: bool = False) -> str:
@@ -118,10 +130,10 @@ def label_efficiency(column: Column, name: str = "label-efficiency", *, alone: b
 
 
 def training_curves(records: Sequence[Mapping[str, Any]]) -> str:
-    """The loss, and the measures of collapse, against the epoch.
+    """The loss, the measures of collapse and those of the method (the accuracy of its task), against the epoch.
 
     `records` hold one mapping per epoch: epoch, phase, loss, probe, rankme, rankme_centred, spread, alignment,
-    uniformity; a value that is missing, None or NaN leaves a gap (the probe, measured now and then, is joined over it),
+    uniformity, and numbers of the method's own; a value that is missing, None or NaN leaves a gap (the probe, measured now and then, is joined over it),
     a measure without any value leaves out its panel, and epochs that do not increase (counted anew in each phase) are
     counted through. A vertical line marks a change of phase.
     No record, or none with a value, gives an empty string.
@@ -134,6 +146,7 @@ def training_curves(records: Sequence[Mapping[str, Any]]) -> str:
         ("Alignment (lower: views agree)", (("alignment", "alignment"),)),
         ("Uniformity (lower: more even)", (("uniformity", "uniformity"),)),
     ]
+    panels[1:1] = _own_measures(records)
     shown = [panel for panel in panels if any(_known(r.get(key)) for r in records for key, _ in panel[1])]
     if not shown:
         return ""
@@ -144,7 +157,7 @@ def training_curves(records: Sequence[Mapping[str, Any]]) -> str:
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": "training"}):
         figure, grid = _panels(len(shown), columns=3)
         for axes, (title, series) in zip(grid, shown, strict=True):
-            for (key, name), colour, dash in zip(series, ("#0072B2", "#D55E00"), ("-", "--"), strict=False):
+            for (key, name), (colour, dash) in zip(series, _SERIES, strict=False):
                 values = [float(r[key]) if _known(r.get(key)) else math.nan for r in records]
                 at = [i for i, value in enumerate(values) if key != "probe" or math.isfinite(value)]
                 axes.plot(
@@ -196,6 +209,21 @@ def arrows_on_a_plane(arrows: Float[np.ndarray, "n 4"], name: str, title: str) -
         axes.set_ylabel("second code")
         axes.margins(0.08)
         return _svg(figure, name, title)
+
+
+def _own_measures(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
+    """A panel for each first word of the method's own numbers, with a series for each of its keys, four at most."""
+    keys = dict.fromkeys(key for record in records for key in record if key not in _OF_EVERY_METHOD)
+    words: dict[str, list[str]] = {}
+    for key in keys:
+        words.setdefault(key.partition("_")[0], []).append(key)
+    return [
+        (
+            MEASURES.get(word, (word if len(own) > 1 else own[0]).replace("_", " ").capitalize()),
+            tuple((key, key.partition("_")[2].replace("_", " ") or "all") for key in own[: len(_SERIES)]),
+        )
+        for word, own in words.items()
+    ]
 
 
 def _known(value: Any) -> bool:

@@ -129,6 +129,16 @@ def test_training_curves_show_loss_and_collapse() -> None:
     assert "both" in found
 
 
+def test_a_method_s_own_numbers_have_panels_by_their_first_word() -> None:
+    own = {"accuracy": 0.4, "accuracy_unseen": 0.3, "error_2": 0.2, "error_8": 0.1, "hole_error": 0.02, "fooled": 0.3}
+    found = texts(training_curves([record | own for record in training_records()]))
+    for title in ("Accuracy of the pretext task", "Error of reconstruction", "Hole error", "Fooled", "Loss"):
+        assert title in found
+    for series in ("all", "unseen", "2", "8"):
+        assert series in found
+    assert "Accuracy of the pretext task" not in texts(training_curves(training_records()))
+
+
 def test_the_probe_is_joined_over_the_epochs_without_it() -> None:
     records = [record | {"probe": 0.7 if record["epoch"] % 3 == 0 else None} for record in training_records()]
     assert "Probe of the guard (higher: better)" in texts(training_curves(records))

@@ -89,7 +89,9 @@ def filters(encoder: TimmEncoder) -> tuple[Panel, ...]:
     strongest = weights.flatten(1).norm(dim=1).topk(lines * across).indices
     maps = weights[strongest] / weights[strongest].abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
     values = (maps / 2 + 0.5).view(lines, across, bands, size, size).transpose(1, 2).flatten(0, 1)
-    note = "Grey is 0, white and black the filter's largest weight and its opposite; a line a band."
+    note = (
+        "The middle colour is 0, the brightest and darkest the filter's largest weight and its opposite; a line a band."
+    )
     return (Panel("Filters", note, "maps", values, tuple(encoder.input.bands) * lines),)
 
 
