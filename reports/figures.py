@@ -133,9 +133,9 @@ def training_curves(records: Sequence[Mapping[str, Any]]) -> str:
     """The loss, the measures of collapse and those of the method (the accuracy of its task), against the epoch.
 
     `records` hold one mapping per epoch: epoch, phase, loss, probe, rankme, rankme_centred, spread, alignment,
-    uniformity, and numbers of the method's own; a value that is missing, None or NaN leaves a gap (the probe, measured now and then, is joined over it),
-    a measure without any value leaves out its panel, and epochs that do not increase (counted anew in each phase) are
-    counted through. A vertical line marks a change of phase.
+    uniformity, and numbers of the method's own; a value that is missing, None or NaN leaves a gap (the probe, measured
+    now and then, is joined over it), a measure without any value leaves out its panel, and epochs that do not increase
+    (counted anew in each phase) are counted through. A vertical line marks a change of phase.
     No record, or none with a value, gives an empty string.
     """
     panels: list[tuple[str, tuple[tuple[str, str], ...]]] = [
