@@ -18,7 +18,7 @@ BY_SIZE: tuple[tuple[float, int, int, int, float], ...] = (
 # The optimiser, the encoder's peak rate (None: by size) and that of what is freshly made.
 Rates = tuple[Literal["sgd", "adamw"], float | None, float]
 USUAL: Mapping[str, Rates] = {"sgd": ("sgd", None, 0.03), "adamw": ("adamw", 1e-4, 1e-3)}
-BY_FAMILY: Mapping[Family, Rates] = {"reconstruction": USUAL["adamw"]}
+BY_FAMILY: Mapping[Family, Rates] = dict.fromkeys(("reconstruction", "supervised"), USUAL["adamw"])
 BY_ENCODER: Mapping[str, Rates] = dict.fromkeys((*TRANSFORMERS, *DENSE), USUAL["adamw"])  # by how timm's name begins
 
 
