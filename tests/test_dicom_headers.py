@@ -166,11 +166,14 @@ def test_a_deflated_bomb_is_not_inflated(tmp_path: Path, monkeypatch: pytest.Mon
     assert survey(path) is None
 
 
-def test_a_deflated_data_set_is_read_as_pydicom_reads_it(tmp_path: Path) -> None:
-    noise = np.random.default_rng(0).integers(0, 4096, (1100, 1000)).astype(np.uint16)  # of several pieces
+@pytest.mark.parametrize("highest", [4096, 2])  # what shrinks much is inflated piece by piece
+def test_a_deflated_data_set_is_read_as_pydicom_reads_it(tmp_path: Path, highest: int) -> None:
+    noise = np.random.default_rng(0).integers(0, highest, (1100, 1000)).astype(np.uint16)  # of several pieces
     tags = {"SpecificCharacterSet": "ISO_IR 192", "ImageComments": "é", "WindowCenter": 2000, "WindowWidth": 4000}
     path = write(radiograph(noise, 12, DeflatedExplicitVRLittleEndian, **tags), tmp_path / "a.dcm")
     header, expected = read_header(path), dcmread(path)
+    deflated = path.read_bytes()[144 + int.from_bytes(path.read_bytes()[140:144], "little") :]
+    assert bool(headers._inflated_at_once(deflated)) == (highest > 2)
     assert header == expected
     assert header.file_meta == expected.file_meta
     np.testing.assert_array_equal(header.pixel_array, noise)
