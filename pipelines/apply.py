@@ -156,7 +156,7 @@ def _embed(context: Context, trained: RunFolder) -> StepResult:
 
 
 def _classify(context: Context, trained: RunFolder, labels: tuple[str, ...]) -> StepResult:
-    """Write predictions by the trained run's heads, and empty metrics and certainty: nothing was measured."""
+    """Write predictions by the trained run's heads, and empty metrics, certainty and audit: nothing was measured."""
     ids, embedded, model = read_parts(context.run.embeddings)
     predictions = pd.DataFrame({"object_id": ids})
     for label in labels:
@@ -165,9 +165,10 @@ def _classify(context: Context, trained: RunFolder, labels: tuple[str, ...]) -> 
         certainty = load_certainty(path, features_id=model)
         predictions = predictions.assign(**predicted(label, kind, outputs, head, certainty, embedded))
     write_predictions(predictions, context.run)
-    write_json(context.run.metrics, [])
-    write_json(context.run.certainty, [])
-    files = (context.run.predictions, context.run.predictions_csv, context.run.metrics, context.run.certainty)
+    empty = (context.run.metrics, context.run.certainty, context.run.audit)
+    for path in empty:
+        write_json(path, [])
+    files = (context.run.predictions, context.run.predictions_csv, *empty)
     return StepResult(files, {"labels": list(labels)})
 
 

@@ -20,6 +20,7 @@ from domainssl.heads.files import save_head
 from domainssl.heads.head import FittedHead, TrainingHalf
 from domainssl.options import Kind
 from pipelines.atomic import write_json
+from pipelines.audit import audited
 from pipelines.embed import compared_starts
 from pipelines.fine_tuning import FineTuning
 from pipelines.metadata import metadata_features
@@ -34,7 +35,7 @@ Features = dict[tuple[str, str], Float32[np.ndarray, "_ _"]]
 
 
 def run(context: Context) -> StepResult:
-    """Write metrics.json, certainty.json, heads/ and predictions as Parquet and CSV; all empty without labels.
+    """Write metrics.json, certainty.json, audit.json, heads/ and predictions (Parquet, CSV); all empty without labels.
 
     Raises ValueError where a label cannot be asked, see `domainssl.evaluation.question`.
     """
@@ -47,9 +48,12 @@ def run(context: Context) -> StepResult:
     features = _features(context, objects, embedded, rows)
     metrics: list[MetricRow] = []
     trust: list[dict[str, Any]] = []
+    questions: dict[str, Question] = {}
+    scores: dict[str, Float64[np.ndarray, "n _"]] = {}
     for label in recipe.labels:
         targets = objects.targets(label)
-        metrics += _measured(context, objects, label, targets, features, rows)
+        questions[label] = _question(context, objects, label, targets, rows)
+        metrics += _measured(context, objects, questions[label], features, rows)
         known = np.flatnonzero(objects.train & ~np.isnan(targets.y).all(axis=1))
         learnt = np.union1d(known, rows[objects.train[rows]])
         half = TrainingHalf(embedded[learnt], objects.frame["group"].to_numpy(str)[learnt])
@@ -61,16 +65,17 @@ def run(context: Context) -> StepResult:
         certainty = fit_certainty(targets.kind, fit, *taught, np.random.default_rng([recipe.seed, 82]))
         _save(folder, label, targets, head, certainty, features_id=model, name=name)
         predictions = predictions.assign(**predicted(label, targets.kind, targets.outputs, head, certainty, embedded))
-        trust.append(
-            {"label": label, "kind": targets.kind, **_judged(objects, targets, head, certainty, embedded, recipe.seed)}
-        )
+        scores[label] = certainty.calibrated(head.predict(embedded[rows]))
+        facts = _judged(objects, targets, head, certainty, embedded, recipe.seed)
+        trust.append({"label": label, "kind": targets.kind, **facts})
     if recipe.labels:
         task = TASKS[recipe.labels[next(iter(recipe.labels))].kind]
         mark_primary(metrics, next(iter(recipe.labels)), next(iter(task.metrics)), primary_size(recipe))
     write_json(folder.metrics, metrics)
     write_json(folder.certainty, trust)
+    write_json(folder.audit, audited(objects, rows, embedded[rows], questions, scores, recipe.seed))
     write_predictions(predictions, folder)
-    outputs = (folder.metrics, folder.certainty, folder.heads, folder.predictions, folder.predictions_csv)
+    outputs = (folder.metrics, folder.certainty, folder.audit, folder.heads, folder.predictions, folder.predictions_csv)
     return StepResult(outputs, {"rows": len(metrics)})
 
 
@@ -128,23 +133,15 @@ def safe_name(label: str) -> str:
     return plain if plain == label else f"{plain}-{zlib.crc32(label.encode()):08x}"
 
 
-def _measured(
-    context: Context,
-    objects: Objects,
-    label: str,
-    targets: Targets,
-    features: Features,
-    rows: np.ndarray,
-) -> list[MetricRow]:
-    recipe = context.recipe
-    classify, entry = recipe.classify, recipe.labels[label]
+def _question(context: Context, objects: Objects, label: str, targets: Targets, rows: np.ndarray) -> Question:
+    classify, entry = context.recipe.classify, context.recipe.labels[label]
     frame = objects.frame.iloc[rows]
     y, train = targets.y[rows], objects.train[rows]
     units = {"image": frame["object_id"], "patient": frame["group"]}
     if classify.unit == "study":
         named = frame["group"] + "\0" + frame["study"].astype(str)  # numbers of studies may repeat between patients
         units["study"] = named.where(frame["study"].notna(), frame["object_id"])
-    question = Question(
+    return Question(
         label,
         targets.kind,
         y,
@@ -158,8 +155,14 @@ def _measured(
         entry.prevalence,
         _outlier(y, train, entry.outlier) if targets.kind == "real" else None,
     )
-    task, heads = TASKS[targets.kind], heads_of(recipe, targets.kind)
-    cells = [Cell(start, kind, head) for start, kind in features for head in heads]
+
+
+def _measured(
+    context: Context, objects: Objects, question: Question, features: Features, rows: np.ndarray
+) -> list[MetricRow]:
+    recipe, classify, kind = context.recipe, context.recipe.classify, question.kind
+    task, heads = TASKS[kind], heads_of(recipe, kind)
+    cells = [Cell(start, part, head) for start, part in features for head in heads]
     main = [cell for cell in cells if (cell.features, cell.head) in (("last", heads[0]), ("columns", heads[0]))]
     beside = [cell for cell in cells if cell not in main and cell.features != "columns"]
     kept = [cell for cell in beside if classify.cross or cell.features == "last" or cell.head == heads[0]]
@@ -172,7 +175,7 @@ def _measured(
                 features[cell.start, cell.features],
                 task.heads[cell.head],
                 half=halves[cell.start, cell.features],
-                with_thresholds=cell in main and targets.kind in ("yes_no", "multilabel"),
+                with_thresholds=cell in main and kind in ("yes_no", "multilabel"),
             ),
         )
         for cell in (*main, *kept)
@@ -189,7 +192,7 @@ def _measured(
     starts = [cell.start for cell in main]
     reference = Cell("imagenet" if "imagenet" in starts else starts[0], "last", heads[0])
     found: list[MetricRow] = []
-    with context.progress.counter(f"classify {label}", len(entries) * len(classify.draw)) as counter:
+    with context.progress.counter(f"classify {question.label}", len(entries) * len(classify.draw)) as counter:
         for draw in classify.draw:
             found += label_efficiency(
                 question,

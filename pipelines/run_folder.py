@@ -144,6 +144,11 @@ class RunFolder:
         return self.folder / "certainty.json"
 
     @property
+    def audit(self) -> Path:
+        """What the embedding tells beside the labels, and scores by level of it."""
+        return self.folder / "audit.json"
+
+    @property
     def metrics(self) -> Path:
         return self.folder / "metrics.json"
 

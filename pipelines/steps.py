@@ -135,7 +135,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "prepare": ("catalog", "quarantine", "duplicates", "review", "store"),
     "pretrain": ("pretraining", "panels", "encoder", "scratch"),
     "embed": ("embeddings", "starts"),
-    "classify": ("heads", "predictions", "predictions_csv", "metrics", "certainty"),
+    "classify": ("heads", "predictions", "predictions_csv", "metrics", "certainty", "audit"),
     "rank": ("anomalies", "anomalies_parquet"),
     "report": ("projection", "metrics_csv", "report", "shared"),
 }

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int64, UInt8
 
 from reports import payload, sections
 from reports.atomic import replacing
+from reports.audit import audit_section
 from reports.panels import Drawn, panels_section
 from reports.projection import FEWEST_FOR_UMAP
 from reports.trust import trust_section
@@ -31,14 +32,14 @@ class Page:
     `notices` are sentences for a banner ("These galaxies are simulated."), `findings` for a list. The map is
     `object_ids` (unique) at `xy` (finite), coloured by any of `columns`: name to one value per object, texts or
     numbers, unknown where None, NaN or "". `thumbnails` (RGB, 0..255) belong to the rows `thumbnail_rows`, or to all
-    objects in order where that is None. `metrics` are the rows of metrics.json, `trust` the entries of certainty.json.
-    `anomalies` hold rank, object_id, score, and optionally flags (texts) and links (name to URL, http or https only),
-    the strangest first, each with its picture in `anomaly_pictures`; `trouble` and `trouble_pictures`, of the same form
-    and ranking, hold instead the objects whose images are at fault, their flags saying how: empty where none was found,
-    None (and then no section) where nobody looked. `training` holds one record an epoch (see figures.training_curves),
-    `guard` which encoder was chosen and why (see sections.training), `panels` pictures of what the method does,
-    `quarantine` the number of objects left out by reason, `provenance` nested facts. Parts that are empty are said to
-    be absent.
+    objects in order where that is None. `metrics` are the rows of metrics.json, `trust` the entries of certainty.json,
+    `audit` those of audit.json. `anomalies` hold rank, object_id, score, and optionally flags (texts) and links (name
+    to URL, http or https only), the strangest first, each with its picture in `anomaly_pictures`; `trouble` and
+    `trouble_pictures`, of the same form and ranking, hold instead the objects whose images are at fault, their flags
+    saying how: empty where none was found, None (and then no section) where nobody looked. `training` holds one record
+    an epoch (see figures.training_curves), `guard` which encoder was chosen and why (see sections.training), `panels`
+    pictures of what the method does, `quarantine` the number of objects left out by reason, `provenance` nested facts.
+    Parts that are empty are said to be absent.
     """
 
     title: str
@@ -52,6 +53,7 @@ class Page:
     thumbnail_rows: Int64[np.ndarray, " m"] | None = None
     metrics: Sequence[Mapping[str, Any]] = ()
     trust: Sequence[Mapping[str, Any]] = ()
+    audit: Sequence[Mapping[str, Any]] = ()
     anomalies: Sequence[Mapping[str, Any]] = ()
     anomaly_pictures: UInt8[np.ndarray, "k p p 3"] | None = None
     trouble: Sequence[Mapping[str, Any]] | None = None
@@ -119,6 +121,8 @@ def write_page(path: Path, page: Page) -> None:
         few_labels=sections.few_labels(page.metrics),
         trust_link='\n<a href="#trust">Trust</a>' if page.trust else "",
         trust=trust_section(page.trust),
+        audit_link='\n<a href="#shortcuts">Shortcuts</a>' if page.audit else "",
+        audit=audit_section(page.audit),
         anomalies=sections.anomalies(page.anomalies, page.anomaly_pictures, row_of, trouble_apart=bool(page.trouble)),
         trouble_link='\n<a href="#input-trouble">Input trouble</a>' if page.trouble else "",
         trouble=_trouble(page, row_of),

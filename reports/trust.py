@@ -53,8 +53,10 @@ def _question(entry: Mapping[str, Any], asked: Mapping[str, Any], name: str) -> 
 
 def _verdict(asked: Mapping[str, Any]) -> str:
     after = asked["after"]
-    if after["called"] == "probability":
+    if after["called"] == "probability" and after["p"] >= 0.05:
         return "Scores may be read as probabilities."
+    if after["called"] == "probability":
+        return f"Scores may be read as probabilities that are off by about {100 * after['error']:.0f} points."
     if after["groups"] < 100:
         return "Scores are no probabilities: too few test groups to tell."
     return "Scores are no probabilities."
@@ -62,7 +64,7 @@ def _verdict(asked: Mapping[str, Any]) -> str:
 
 def _error(asked: Mapping[str, Any]) -> str:
     before, after = asked["before"], asked["after"]
-    by_chance = f"{after['expected']:.3f} would be chance, p = {_p(after['p'])}"
+    by_chance = f"{after['expected']:.3f} would be chance, p {_p(after['p'])}"
     changed = "" if asked["how"] == "none" else f"; before, it was {before['error']:.3f}"
     brier = f"Brier score {after['brier']:.3f}" + ("" if asked["how"] == "none" else f" (before {before['brier']:.3f})")
     return (
@@ -72,7 +74,7 @@ def _error(asked: Mapping[str, Any]) -> str:
 
 
 def _p(value: float) -> str:
-    return "below 0.01" if value < 0.01 else f"{value:.2f}"
+    return "below 0.01" if value < 0.01 else f"= {value:.2f}"
 
 
 def _sets(asked: Mapping[str, Any]) -> str:

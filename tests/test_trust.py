@@ -45,6 +45,12 @@ def test_scores_that_are_no_probabilities_are_called_scores(groups: int, said: s
     assert "may be read as probabilities" not in text
 
 
+def test_a_tolerated_error_is_said_with_its_size() -> None:
+    text = trust_section([entry(after=curve("probability", 0.042) | {"p": 0.001})])
+    assert "probabilities that are off by about 4 points." in text
+    assert "p below 0.01" in text
+
+
 def test_what_cannot_be_had_is_said() -> None:
     none = {**entry(sets=None), "far": None}
     text = trust_section([none])

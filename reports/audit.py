@@ -1,0 +1,119 @@
+"""Shortcuts: what the embedding tells beside the labels, whether that tells a label, and scores level by level."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from reports.metric_rows import metric_name
+
+NAMES = {
+    "catalog": "catalog (which collection)",
+    "pixel_mm": "mm a pixel",
+    "frame": "shape of the frame",
+    "sky_sigma": "sky noise",
+    "psf_fwhm_px": "seeing (PSF)",
+    "ebv": "E(B-V)",
+}
+
+
+def audit_section(entries: Sequence[Mapping[str, Any]]) -> str:
+    """The section, one part a label, each beginning with its finding; nothing where nothing was asked.
+
+    `entries` are those of audit.json: attribute, levels, told, and by label among, told and within.
+    """
+    labels = list(dict.fromkeys(label for entry in entries for label in entry["labels"]))
+    if not labels:
+        return ""
+    parts = "".join(_label(label, entries) for label in labels)
+    return (
+        '<section id="shortcuts" aria-labelledby="shortcuts-heading">\n<h2 id="shortcuts-heading">Shortcuts</h2>'
+        '<p class="soft how">How to read: numbers are AUROCs on the test half, .5 is chance, of linear heads; words '
+        "are told apart as they are, numbers as their lower, middle and upper third. An attribute is marked where the "
+        "embedding tells it among objects of one class and it alone tells the label: then a head can score by it. "
+        "Intervals are so wide that of runs in which nothing is told, one in twenty marks anything. That an attribute "
+        "is told proves no shortcut: it may come with what is looked for (the view with the severity), and matching on "
+        f"it would not remove all confounding.</p>{parts}\n</section>"
+    )
+
+
+def suspects(label: str, entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The entries of attributes that the embedding tells within a class and that tell this label, clearest first."""
+
+    def low(entry: Mapping[str, Any], key: str) -> float:
+        return float((entry["labels"][label].get(key) or {}).get("low") or 0.0)
+
+    found = [entry for entry in entries if low(entry, "among") > 0.5 and low(entry, "told") > 0.5]
+    return sorted(found, key=lambda entry: -float(entry["labels"][label]["told"]["value"]))
+
+
+def _label(label: str, entries: Sequence[Mapping[str, Any]]) -> str:
+    measured = [entry for entry in entries if "told" in entry["labels"][label]]
+    marked = suspects(label, entries)
+    if not measured:
+        said, state = "Whether attributes tell this label was not measured: it is of no classes.", "unknown"
+    elif not marked:
+        names = ", ".join(_name(entry) for entry in measured)
+        said, state = f"No attribute was found by which a head could score. Asked about: {names}.", "better"
+    else:
+        first = marked[0]["labels"][label]
+        others = [_name(entry) for entry in marked[1:]]
+        more = f" So do {', '.join(others)}." if others else ""
+        said = (
+            f"{len(marked)} of {len(measured)} attributes could serve as a shortcut. {_name(marked[0]).capitalize()} "
+            f"alone tells the label with {_number(first['told'])}, and the embedding tells it with "
+            f"{_number(first['among'])} among objects of one class.{more}"
+        )
+        state = "worse"
+    return (
+        f'<div class="label-column"><h3>{escape(label)}</h3><div class="verdict {state}"><p><strong>{said}</strong></p>'
+        f"</div>{_table(label, entries, marked)}{_levels(label, entries)}</div>"
+    )
+
+
+def _table(label: str, entries: Sequence[Mapping[str, Any]], marked: Sequence[Mapping[str, Any]]) -> str:
+    heads = ("Attribute", "The embedding tells it", "… among one class", "It alone tells the label")
+    rows = ""
+    for entry in entries:
+        facts = entry["labels"][label]
+        name = f"<strong>{_name(entry)}</strong>" if entry in marked else _name(entry)
+        cells = (entry["told"], facts.get("among"), facts.get("told"))
+        rows += f'<tr><th scope="row">{name}</th>' + "".join(f'<td class="number">{_number(c)}</td>' for c in cells)
+        rows += "</tr>"
+    head = "".join(f'<th scope="col"{"" if i == 0 else _NUMBER}>{name}</th>' for i, name in enumerate(heads))
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+_NUMBER = ' class="number"'
+
+
+def _levels(label: str, entries: Sequence[Mapping[str, Any]]) -> str:
+    rows, metric = "", ""
+    for entry in entries:
+        for level in entry["labels"][label]["within"]:
+            metric = metric or str(level["metric"] or "")
+            rows += (
+                f'<tr><th scope="row">{_name(entry)}: {escape(str(level["level"]))}</th>'
+                f'<td class="number">{_number(level)}</td><td class="number">{level["groups"]:,}</td></tr>'
+            )
+    if not rows:
+        return ""
+    return (
+        "<details><summary>The head's own score within each level</summary><p>Exploratory: of the head that learnt "
+        "from all labels, with 95&nbsp;% intervals that no one corrected for their number.</p>"
+        '<div class="scroll"><table><thead><tr><th scope="col">Level</th><th scope="col" class="number">'
+        f'{escape(metric_name(metric))}</th><th scope="col" class="number">Test groups</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table></div></details>"
+    )
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    name = str(entry["attribute"])
+    return escape(NAMES.get(name, name))
+
+
+def _number(facts: Mapping[str, Any] | None) -> str:
+    if facts is None:
+        return "–"
+    if facts["value"] is None:
+        return "not estimable"
+    return f"{facts['value']:.3f} ({facts['low']:.3f} to {facts['high']:.3f})".replace("-", "−")
