@@ -140,6 +140,9 @@ FILES: dict[str, tuple[str, ...]] = {
     "report": ("projection", "metrics_csv", "report", "shared"),
 }
 
+# Raised where a step writes other files than before, so that runs made before are brought up to date.
+FORMS: dict[str, int] = {"classify": 2}
+
 # What --force removes beside these. Checkpoints carry a key of their own, which labels are no part of: with other
 # labels the best checkpoint is chosen anew, but nothing is trained again.
 FORCED: dict[str, tuple[str, ...]] = {"pretrain": ("checkpoints",)}
@@ -199,7 +202,8 @@ def states(recipe: Recipe, run: RunFolder, inputs: Mapping[str, Mapping[str, str
             found[name] = State(None, False, None, needless, before)
             continue
         files = {key: value for kind in depends.inputs for key, value in inputs[kind].items()}
-        key = step_key({part: _part(parts, part) for part in depends.recipe}, known, files)
+        form = {"form": FORMS[name]} if name in FORMS else {}
+        key = step_key({part: _part(parts, part) for part in depends.recipe} | form, known, files)
         done = needless is None and run.is_done(name, key)
         token = key if needless else (record.get("content") or record["made"]) if done else None
         found[name] = State(key, done, token, needless, before)

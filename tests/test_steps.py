@@ -14,6 +14,7 @@ from pipelines.steps import (
     DEPENDS,
     FILES,
     FORCED,
+    FORMS,
     STEPS,
     Context,
     StepError,
@@ -129,6 +130,16 @@ def test_a_changed_option_does_its_step_and_those_after_it_again(
     outcome = run_steps(changed(context, override), ALL)
     assert [name for name, what in outcome.items() if what == DONE] == again
     assert calls(context) == again
+
+
+def test_a_step_that_writes_other_files_than_it_did_is_done_again(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FORMS, "classify", FORMS["classify"] - 1)
+    run_steps(context, ALL)
+    monkeypatch.undo()
+    outcome = run_steps(context, ALL)
+    assert [name for name, what in outcome.items() if what == DONE] == ["classify", "report"]
 
 
 def test_a_changed_table_is_noticed(context: Context) -> None:
