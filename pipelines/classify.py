@@ -1,4 +1,4 @@
-"""Few-label heads: what each start is worth at each number of labels, and predictions by the run's own encoder."""
+"""Few-label heads: what each start is worth at each number of labels, then predictions and lists by the run's own."""
 
 import zlib
 
@@ -20,6 +20,7 @@ from domainssl.options import Kind
 from pipelines.atomic import atomic_write, write_json
 from pipelines.embed import compared_starts
 from pipelines.fine_tuning import FineTuning
+from pipelines.label_lists import write_next_labels, write_suspects
 from pipelines.metadata import metadata_features
 from pipelines.objects import Objects
 from pipelines.recipe import Recipe
@@ -30,7 +31,8 @@ Features = dict[tuple[str, str], Float32[np.ndarray, "_ _"]]
 
 
 def run(context: Context) -> StepResult:
-    """Write metrics.json, heads/LABEL.safetensors and predictions.parquet; all empty where no labels were given.
+    """Write metrics.json, heads/LABEL.safetensors, predictions.parquet, suspects.csv and next_labels.csv; all empty
+    where no labels were given.
 
     Raises ValueError where a label cannot be asked, see `domainssl.evaluation.question`.
     """
@@ -42,6 +44,7 @@ def run(context: Context) -> StepResult:
     rows = objects.evaluated_rows()
     features = _features(context, objects, embedded, rows)
     metrics: list[MetricRow] = []
+    fitted: dict[str, tuple[Targets, FittedHead]] = {}
     for label in recipe.labels:
         targets = objects.targets(label)
         metrics += _measured(context, objects, label, targets, features, rows)
@@ -53,6 +56,7 @@ def run(context: Context) -> StepResult:
         places = np.searchsorted(learnt, known)
         head = fit(half, places, targets.y[known], len(targets.outputs), np.random.default_rng([recipe.seed, 81]))
         path = folder.heads / f"{safe_name(label)}.safetensors"
+        fitted[label] = (targets, head)
         save_head(head, path, features_id=model, outputs=targets.outputs, kind=targets.kind, name=name)
         predictions = predictions.assign(**predicted(label, targets.kind, targets.outputs, head, embedded))
     if recipe.labels:
@@ -61,7 +65,12 @@ def run(context: Context) -> StepResult:
     write_json(folder.metrics, metrics)
     with atomic_write(folder.predictions) as part:
         predictions.to_parquet(part, index=False)
-    return StepResult((folder.metrics, folder.heads, folder.predictions), {"rows": len(metrics)})
+    listed = {
+        "label_errors": write_suspects(context, objects, embedded, {label: pair[0] for label, pair in fitted.items()}),
+        "to_label": write_next_labels(context, objects, embedded, fitted),
+    }
+    outputs = (folder.metrics, folder.heads, folder.predictions, folder.suspects, folder.next_labels)
+    return StepResult(outputs, {"rows": len(metrics), **listed})
 
 
 def heads_of(recipe: Recipe, kind: Kind) -> tuple[str, ...]:

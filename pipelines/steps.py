@@ -135,7 +135,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "prepare": ("catalog", "quarantine", "duplicates", "review", "store"),
     "pretrain": ("pretraining", "panels", "encoder", "scratch"),
     "embed": ("embeddings", "starts"),
-    "classify": ("heads", "predictions", "metrics"),
+    "classify": ("heads", "predictions", "metrics", "suspects", "next_labels"),
     "rank": ("anomalies", "anomalies_parquet"),
     "report": ("projection", "metrics_csv", "report", "shared"),
 }
