@@ -31,8 +31,8 @@ def write_suspects(
     """Write suspects.csv, and give what was found of each label, or of each finding of several (LABEL:FINDING).
 
     Labels are listed only where they contradict the head more firmly than overlapping classes do, at 5 % over all
-    labels of the run together (Holm). Real values and votes have no class to doubt. The records hold label, judged, wrong
-    (share), p, p_holm, suspects, planted, precision and before, None where not estimable; see `LabelErrors`.
+    labels of the run together (Holm). Real values and votes have no class to doubt. The records hold label, judged,
+    wrong (share), p, p_holm, suspects, planted, precision and before, None where not estimable; see `LabelErrors`.
     """
     ids, groups, halves = (objects.frame[name].to_numpy(str) for name in ("object_id", "group", "half"))
     found: list[tuple[str, LabelErrors, pd.DataFrame]] = []
