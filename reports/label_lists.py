@@ -54,7 +54,7 @@ def _section(shown: LabelList, row_of: Mapping[str, int]) -> str:
     return (
         f'\n<section id="{anchor}" aria-labelledby="{anchor}-heading">\n'
         f'<h2 id="{anchor}-heading">{escape(shown.heading)}</h2>\n'
-        f"<p><strong>{escape(shown.finding)}</strong></p>"
+        f"<p>{escape(shown.finding)}</p>"
         f'<p>{escape(shown.advice)} All rows: <a href="{escape(shown.file)}">{escape(shown.file)}</a>.</p>'
         f"{cards(items, shown.pictures, row_of)}\n</section>"
     )
