@@ -28,7 +28,7 @@ def rejected(wrong: float, k: int, n: int, copies: int) -> int:
     for seed in range(SAMPLES):
         rng = np.random.default_rng([seed, n, k])
         p, labels, groups = sample(rng, n, k, wrong, copies)
-        found += contradiction_p(p, labels, groups, rng.normal(size=n)) <= 0.05
+        found += contradiction_p(p, labels, groups, rng.normal(size=(n, 1))) <= 0.05
     return found
 
 
@@ -45,8 +45,8 @@ def test_a_tenth_of_wrong_labels_is_found(k, n, copies):
 def test_rows_of_a_group_are_not_counted_as_independent():
     """Five copies of each row: without the groups the p-value would be that of five times as many."""
     rng = np.random.default_rng(0)
-    p, labels, _ = sample(rng, 200, 3, 0.04)
-    remote = rng.normal(size=200)
+    p, labels, _ = sample(rng, 200, 3, 0.2)
+    remote = rng.normal(size=(200, 2))
     one = contradiction_p(p, labels, np.arange(200), remote)
     copies = [np.repeat(part, 5, axis=0) for part in (p, labels, np.arange(200), remote)]
     assert contradiction_p(*copies) == pytest.approx(one, rel=0.05)
@@ -57,13 +57,13 @@ def test_a_head_that_is_too_sure_of_remote_rows_is_no_sign_of_wrong_labels():
     signs = 0
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        remote = rng.normal(size=500)
+        remote = rng.normal(size=(500, 1))
         p, labels, groups = sample(rng, 500, 3)
-        surety = np.log(p) * np.exp(0.5 * remote)[:, None]  # labels hang on p, the head is more or less sure of it
+        surety = np.log(p) * np.exp(0.5 * remote)  # labels hang on p, the head is more or less sure of it
         shown = np.exp(log_softmax(surety, axis=1))
         signs += contradiction_p(shown, labels, groups, remote) <= 0.05
         if seed == 0:
-            assert contradiction_p(shown, labels, groups, np.zeros(500)) < contradiction_p(
+            assert contradiction_p(shown, labels, groups, np.zeros((500, 1))) < contradiction_p(
                 shown, labels, groups, remote
             )
     assert signs <= binom.ppf(0.999, 40, 0.05)
@@ -72,8 +72,8 @@ def test_a_head_that_is_too_sure_of_remote_rows_is_no_sign_of_wrong_labels():
 def test_information_is_the_covariance_of_the_slopes():
     """Against the same sum taken class by class."""
     rng = np.random.default_rng(0)
-    p, surety, remote = rng.dirichlet(np.ones(3), size=20), -rng.exponential(size=(20, 3)), rng.normal(size=20)
-    expected = np.zeros((7, 7))
+    p, surety, remote = rng.dirichlet(np.ones(3), size=20), -rng.exponential(size=(20, 3)), rng.normal(size=(20, 2))
+    expected = np.zeros((8, 8))
     for c in range(3):
         slopes = contradictions._slopes(np.eye(3)[np.full(20, c)] - p, surety, remote)
         expected += (p[:, c, None] * slopes).T @ slopes
@@ -83,7 +83,7 @@ def test_information_is_the_covariance_of_the_slopes():
 def test_few_groups_and_a_single_class_are_not_estimable_and_right_labels_no_sign():
     rng = np.random.default_rng(0)
     p, labels, groups = sample(rng, 100, 2)
-    assert np.isnan(contradiction_p(p, labels, groups % 9, np.zeros(100)))
-    assert np.isnan(contradiction_p(p, np.zeros(100, np.int64), groups, np.zeros(100)))
+    assert np.isnan(contradiction_p(p, labels, groups % 9, np.zeros((100, 1))))
+    assert np.isnan(contradiction_p(p, np.zeros(100, np.int64), groups, np.zeros((100, 1))))
     sure = np.eye(2)[labels] * 0.98 + 0.01
-    assert contradiction_p(sure, labels, groups, np.zeros(100)) > 0.2
+    assert contradiction_p(sure, labels, groups, np.zeros((100, 1))) > 0.2

@@ -1,4 +1,4 @@
-"""Planted truths of labels: wrong ones are found first, where there are none nothing is said, test labels teach nothing."""
+"""Planted truths of labels: wrong ones come first, where there are none nothing is said, test labels teach nothing."""
 
 import numpy as np
 import pytest
@@ -97,7 +97,7 @@ def test_the_same_seed_gives_the_same_list():
 
 
 def test_unknown_labels_rare_classes_and_unreadable_rows_are_no_suspects():
-    x, true, given = galaxies(600, 3, 3, wrong=0.1)
+    x, _, given = galaxies(600, 3, 3, wrong=0.1)
     given[:50] = -1
     given[50:53] = 3  # a class that three groups have
     train = np.arange(600) < 500

@@ -22,14 +22,14 @@ def contradiction_p(
     probabilities: Float64[np.ndarray, "n k"],
     given: Int64[np.ndarray, " n"],
     groups: Shaped[np.ndarray, " n"],
-    remoteness: Float64[np.ndarray, " n"],
+    remoteness: Float64[np.ndarray, "n q"],
 ) -> float:
     """One-sided p-value of more firm contradictions than overlapping classes explain.
 
     Null hypothesis: given the out-of-sample `probabilities` (0 to 1, no NaN), labels are drawn with probabilities
     proportional to exp(slope_j * log(p_j) + offset_j), slopes and offsets fitted to these labels (vector scaling, Guo
     et al. 2017; for two classes beta calibration, Kull et al. 2017); all slopes also change with `remoteness` (any
-    finite number a row), since a head may be too sure of rows far from all others: without it, three in four samples
+    finite numbers a row), since a head may be too sure of rows far from all others: without it, three in four samples
     of heavy-tailed features without a wrong label were rejected. Each row is then scored by the log-ratio of its label
     under the same with 5 % of the labels at random to that without. The sum's excess over its expectation, with what
     the fitted calibration explains projected out, is compared with its spread over `groups` (Newey 1985, Econometrica
@@ -48,36 +48,37 @@ def contradiction_p(
     ratio = np.logaddexp(np.log1p(-_LAPSE), np.log(_LAPSE / k) - log_p)
     centred = ratio - (p * ratio).sum(axis=1, keepdims=True)
     shared = _slopes(p * centred, surety, remoteness).sum(axis=0)
-    taught = np.linalg.solve(_information(p, surety, remoteness) + _RIDGE * np.eye(2 * k + 1), shared)
+    taught = np.linalg.solve(_information(p, surety, remoteness) + _RIDGE * np.eye(len(shared)), shared)
     excess = centred[np.arange(len(label)), label] - _slopes(np.eye(k)[label] - p, surety, remoteness) @ taught
     of_group = np.bincount(member, weights=excess)
     return float(t.sf(_skewness_removed(of_group), count - 1)) if of_group.std() > 0 else 1.0
 
 
 def _calibrated(
-    at: Float64[np.ndarray, " u"], surety: Float64[np.ndarray, "n k"], remoteness: Float64[np.ndarray, " n"]
+    at: Float64[np.ndarray, " u"], surety: Float64[np.ndarray, "n k"], remoteness: Float64[np.ndarray, "n q"]
 ) -> Float64[np.ndarray, "n k"]:
     """Logits by the parameters: a slope a class, what remoteness adds to all slopes, an offset a class."""
     k = surety.shape[1]
-    logits: Float64[np.ndarray, "n k"] = (at[:k] + at[k] * remoteness[:, None]) * surety + at[k + 1 :]
+    turned = remoteness @ at[k:-k]
+    logits: Float64[np.ndarray, "n k"] = (at[:k] + turned[:, None]) * surety + at[-k:]
     return logits
 
 
 def _slopes(
-    by_logit: Float64[np.ndarray, "n k"], surety: Float64[np.ndarray, "n k"], remoteness: Float64[np.ndarray, " n"]
+    by_logit: Float64[np.ndarray, "n k"], surety: Float64[np.ndarray, "n k"], remoteness: Float64[np.ndarray, "n q"]
 ) -> Float64[np.ndarray, "n u"]:
     """What is a slope by each logit as one by each parameter, row by row."""
     along = by_logit * surety
-    return np.concatenate([along, along.sum(axis=1, keepdims=True) * remoteness[:, None], by_logit], axis=1)
+    return np.concatenate([along, along.sum(axis=1, keepdims=True) * remoteness, by_logit], axis=1)
 
 
 def _calibration(
-    surety: Float64[np.ndarray, "n k"], label: Int64[np.ndarray, " n"], remoteness: Float64[np.ndarray, " n"]
+    surety: Float64[np.ndarray, "n k"], label: Int64[np.ndarray, " n"], remoteness: Float64[np.ndarray, "n q"]
 ) -> Float64[np.ndarray, " u"]:
     """The parameters that make the labels likeliest, but for a weak pull to the probabilities as they are."""
     n, k = surety.shape
     truth = np.eye(k)[label]
-    start = np.concatenate([np.ones(k), np.zeros(k + 1)])
+    start = np.concatenate([np.ones(k), np.zeros(remoteness.shape[1] + k)])
 
     def objective(at: Float64[np.ndarray, " u"]) -> tuple[float, Float64[np.ndarray, " u"]]:
         log_p = log_softmax(_calibrated(at, surety, remoteness), axis=1)
@@ -90,16 +91,19 @@ def _calibration(
 
 
 def _information(
-    p: Float64[np.ndarray, "n k"], surety: Float64[np.ndarray, "n k"], remoteness: Float64[np.ndarray, " n"]
+    p: Float64[np.ndarray, "n k"], surety: Float64[np.ndarray, "n k"], remoteness: Float64[np.ndarray, "n q"]
 ) -> Float64[np.ndarray, "u u"]:
     """The Fisher information of the parameters, summed over rows."""
-    k, once, twice = p.shape[1], p * surety, p * surety**2
-    same = np.zeros((2 * k + 1, 2 * k + 1))
-    same[:k, :k], same[k + 1 :, k + 1 :] = np.diag(twice.sum(axis=0)), np.diag(p.sum(axis=0))
-    same[k, k] = (twice.sum(axis=1) * remoteness**2).sum()
-    same[:k, k] = same[k, :k] = remoteness @ twice
-    same[k + 1 :, k] = same[k, k + 1 :] = remoteness @ once
-    same[:k, k + 1 :] = same[k + 1 :, :k] = np.diag(once.sum(axis=0))
+    once, twice = p * surety, p * surety**2
+    slopes, offsets = twice.T @ remoteness, once.T @ remoteness
+    turns, both = (remoteness * twice.sum(axis=1, keepdims=True)).T @ remoteness, np.diag(once.sum(axis=0))
+    same = np.block(
+        [
+            [np.diag(twice.sum(axis=0)), slopes, both],
+            [slopes.T, turns, offsets.T],
+            [both, offsets, np.diag(p.sum(axis=0))],
+        ]
+    )
     mean = _slopes(p, surety, remoteness)
     return np.asarray(same - mean.T @ mean, dtype=np.float64)
 

@@ -114,8 +114,9 @@ def _flipped(labels: Int64[np.ndarray, " m"], rng: np.random.Generator) -> Int64
     return np.asarray(classes[place], dtype=np.int64)
 
 
-def _remoteness(z: Float64[np.ndarray, "m d"]) -> Float64[np.ndarray, " m"]:
-    """How far from the mean each row lies, as the logarithm, standardised; 0 where all lie equally far."""
+def _remoteness(z: Float64[np.ndarray, "m d"]) -> Float64[np.ndarray, "m 2"]:
+    """How far from the mean each row lies, as the logarithm, standardised, and its square; 0 where all are alike."""
     distance = np.log(np.maximum(np.linalg.norm(z, axis=1), 1e-12))
     spread = distance.std()
-    return (distance - distance.mean()) / spread if spread > 1e-9 else np.zeros(len(z))
+    away = (distance - distance.mean()) / spread if spread > 1e-9 else np.zeros(len(z))
+    return np.stack([away, away**2], axis=1)
