@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from domainssl.heads.cross_entropy import principal_axes
-from domainssl.heads.folds import FOLDS
+from domainssl.heads.folds import FOLDS, grouped_folds
 from domainssl.heads.out_of_fold import out_of_fold, whole_group_folds
 from domainssl.heads.strength import STRENGTHS
 
@@ -35,12 +35,22 @@ def test_groups_are_never_torn_and_rare_classes_left_out(seed, n, k, n_groups):
 
 
 def test_a_group_that_would_be_torn_is_in_no_fold():
-    """The second class lies in groups beside one large group of both, which alone decides where they go."""
-    labels, groups = np.repeat([0, 1], [60, 5]), np.concatenate([np.arange(60), np.arange(5)])
-    folds = whole_group_folds(labels, groups.astype(str), np.random.default_rng(0))
-    assert (folds >= 0).all()
-    lonely = np.concatenate([groups[:60], np.full(5, 70)])
-    assert (whole_group_folds(labels, lonely.astype(str), np.random.default_rng(0)) == -1).all()
+    """Four large groups fill four folds, so that all five groups of the second class come to the last one."""
+    sizes = [100, 100, 100, 100, *[11] * 5, *[1] * 10]
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    labels = np.select([groups >= 9, groups < 4], [2, 0], 0)
+    labels[[400, 411, 422, 433, 444]] = 1
+    torn = grouped_folds(labels, groups, np.random.default_rng(0))
+    assert any(len(set(torn[groups == group])) > 1 for group in range(4, 9))  # so there is something to prevent
+    folds = whole_group_folds(labels, groups, np.random.default_rng(0))
+    inside = (groups >= 4) & (groups < 9)
+    assert all(len(set(folds[(groups == group) & (folds >= 0)])) <= 1 for group in range(len(sizes)))
+    assert (
+        folds[inside] == -1
+    ).sum() == 4 * 11 + 1  # all of the torn groups, and the one row that is left of its class
+    assert (folds[~inside] >= 0).all()
+    alone = groups < 9
+    assert (whole_group_folds(labels[alone], groups[alone], np.random.default_rng(0)) == -1).all()
 
 
 def test_each_fold_is_predicted_as_by_scikit_learn_from_the_others():

@@ -1,6 +1,18 @@
 """Labels to check: given classes that a head contradicts which has not seen them, and whether there are any at all.
 
-In simulations of 500 to 600 labels (2 to 5 classes, overlapping so that 51 to 99 % are right) the test of 5 % ...
+Measured on simulated features, Gaussian classes in 16 or 32 dimensions; "right" is the share the head predicts right.
+How often the test at 5 % says that labels are wrong, in 200 to 300 samples where none is, and in 60 with a tenth wrong:
+
+    500 labels, 2 classes, 91 % right                  4.7 %     87 %
+    600, 4 classes, 93 % right                         1.3 %    100 %
+    600, 4 classes, 51 % right (with errors: 64 %)     5.7 %     87 %
+    600, 3 classes, groups of 6, 82 % right            3.0 %     92 %
+    600, 5 classes of very different sizes, 93 %       0.5 %
+    600, 4 classes of two parts each, 82 %             4.0 %
+
+Where outliers are common (Student's t, 5 degrees of freedom) there are false alarms in 7 % of samples of 600 labels but
+in 15 % of 2,000, since a wrong label and an outlier look alike there. Of the first 100 suspects of 2,000 labels, a
+tenth of them wrong, all were wrong at 99 % right, 99 at 94 % and 83 at 80 %; below that the list is mostly overlap.
 """
 
 from dataclasses import dataclass

@@ -16,23 +16,27 @@ def whole_group_folds(
 ) -> Int64[np.ndarray, " m"]:
     """The fold of each row, 0..4; -1 for rows that are in none, neither learnt from nor predicted.
 
-    These are the rows of classes that fewer than 5 groups have, and of groups that `grouped_folds` would tear apart.
-    All rows are -1 where fewer than two classes are left. No rows give no folds.
+    These are the rows of classes that fewer than 5 groups have, and of groups that `grouped_folds` would tear apart to
+    have a class outside every fold; without them the folds are dealt anew. All rows are -1 where fewer than two classes
+    are left. No rows give no folds.
     """
     fold_of_row = np.full(len(labels), -1, dtype=np.int64)
     _, member = np.unique(groups, return_inverse=True)
-    frequent = [c for c in np.unique(labels) if len(np.unique(member[labels == c])) >= FOLDS]
-    rows = np.flatnonzero(np.isin(labels, frequent))
-    if len(frequent) < 2:
-        return fold_of_row
-    dealt = grouped_folds(labels[rows], member[rows], rng)
-    assert dealt is not None  # every class that is left has five rows or more
-    fold_of_row[rows] = dealt
-    lowest, highest = np.full(member.max() + 1, FOLDS), np.full(member.max() + 1, -1)
-    np.minimum.at(lowest, member[rows], dealt)
-    np.maximum.at(highest, member[rows], dealt)
-    fold_of_row[(lowest < highest)[member]] = -1
-    return fold_of_row
+    kept = np.ones(len(labels), dtype=bool)
+    while True:
+        frequent = [c for c in np.unique(labels) if len(np.unique(member[kept & (labels == c)])) >= FOLDS]
+        if len(frequent) < 2:
+            return fold_of_row
+        rows = np.flatnonzero(kept & np.isin(labels, frequent))
+        dealt = grouped_folds(labels[rows], member[rows], rng)
+        assert dealt is not None  # every class that is left has five rows or more
+        pairs = np.unique(np.stack([member[rows], dealt]), axis=1)
+        dealt_groups, times = np.unique(pairs[0], return_counts=True)
+        torn = dealt_groups[times > 1]
+        if len(torn) == 0:
+            fold_of_row[rows] = dealt
+            return fold_of_row
+        kept &= ~np.isin(member, torn)
 
 
 def out_of_fold(
