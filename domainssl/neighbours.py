@@ -29,16 +29,16 @@ def nearest(
     found = min(len(rows), k + exclude_self)
     if found == 0:
         return distances, indices
-    directions = _directions(x, rows)
+    found_in = directions(x, rows)
     index = faiss.IndexFlatL2(x.shape[1])  # not by inner product: that would misplace zero rows
-    index.add(directions)
+    index.add(found_in)
     asked = _finite_rows(queries)
     for start in range(0, len(asked), _ROWS_AT_ONCE):
         part = asked[start : start + _ROWS_AT_ONCE]
-        sought = _directions(queries, part)
+        sought = directions(queries, part)
         _, places = index.search(sought, found)
         # The search rounds squares to 1e-7, so duplicates to distances of 3e-4; what it found is measured anew.
-        gaps = _gaps(sought, directions, places)
+        gaps = _gaps(sought, found_in, places)
         neighbours = rows[places]
         if exclude_self:
             gaps = np.where(neighbours == part[:, None], np.inf, gaps)
@@ -49,9 +49,9 @@ def nearest(
     return distances, indices
 
 
-def _directions(x: Float[np.ndarray, "n d"], rows: Int64[np.ndarray, " m"]) -> Float32[np.ndarray, "m d"]:
-    """Chosen rows at length 1. A copy in any case: faiss would normalise a memory map in place, and crash on one that
-    is read-only."""
+def directions(x: Float[np.ndarray, "n d"], rows: Int64[np.ndarray, " m"]) -> Float32[np.ndarray, "m d"]:
+    """Chosen rows at length 1, zero rows as they are. A copy in any case: faiss would normalise a memory map in place,
+    and crash on one that is read-only."""
     chosen: Float32[np.ndarray, "m d"] = x[rows].astype(np.float32, order="C")
     largest = np.abs(chosen).max(axis=1, keepdims=True, initial=0.0)
     chosen /= np.where(largest > 0, largest, 1)  # squares of very small or large values leave float32

@@ -1,4 +1,4 @@
-"""Few-label heads: what each start is worth at each number of labels, and predictions by the run's own encoder."""
+"""Few-label heads: what each start is worth at each number of labels, then predictions and lists by the run's own."""
 
 import zlib
 from typing import Any
@@ -23,6 +23,7 @@ from pipelines.atomic import write_json
 from pipelines.audit import audited
 from pipelines.embed import compared_starts
 from pipelines.fine_tuning import FineTuning
+from pipelines.label_lists import write_next_labels, write_suspects
 from pipelines.metadata import metadata_features
 from pipelines.objects import Objects
 from pipelines.predictions import predicted, write_predictions
@@ -35,7 +36,8 @@ Features = dict[tuple[str, str], Float32[np.ndarray, "_ _"]]
 
 
 def run(context: Context) -> StepResult:
-    """Write metrics.json, certainty.json, audit.json, heads/ and predictions (Parquet, CSV); all empty without labels.
+    """Write metrics.json, certainty.json, audit.json, heads/, predictions (Parquet, CSV), suspects.csv and
+    next_labels.csv; all empty where no labels were given.
 
     Raises ValueError where a label cannot be asked, see `domainssl.evaluation.question`.
     """
@@ -50,6 +52,7 @@ def run(context: Context) -> StepResult:
     trust: list[dict[str, Any]] = []
     questions: dict[str, Question] = {}
     scores: dict[str, Float64[np.ndarray, "n _"]] = {}
+    fitted: dict[str, tuple[Targets, FittedHead]] = {}
     for label in recipe.labels:
         targets = objects.targets(label)
         questions[label] = _question(context, objects, label, targets, rows)
@@ -68,6 +71,7 @@ def run(context: Context) -> StepResult:
         scores[label] = certainty.calibrated(head.predict(embedded[rows]))
         facts = _judged(objects, targets, head, certainty, embedded, recipe.seed)
         trust.append({"label": label, "kind": targets.kind, **facts})
+        fitted[label] = (targets, head)
     if recipe.labels:
         task = TASKS[recipe.labels[next(iter(recipe.labels))].kind]
         mark_primary(metrics, next(iter(recipe.labels)), next(iter(task.metrics)), primary_size(recipe))
@@ -75,8 +79,12 @@ def run(context: Context) -> StepResult:
     write_json(folder.certainty, trust)
     write_json(folder.audit, audited(objects, rows, embedded[rows], questions, scores, recipe.seed))
     write_predictions(predictions, folder)
+    listed = {
+        "label_errors": write_suspects(context, objects, embedded, {label: pair[0] for label, pair in fitted.items()}),
+        "to_label": write_next_labels(context, objects, embedded, fitted),
+    }
     outputs = (folder.metrics, folder.certainty, folder.audit, folder.heads, folder.predictions, folder.predictions_csv)
-    return StepResult(outputs, {"rows": len(metrics)})
+    return StepResult((*outputs, folder.suspects, folder.next_labels), {"rows": len(metrics), **listed})
 
 
 def heads_of(recipe: Recipe, kind: Kind) -> tuple[str, ...]:

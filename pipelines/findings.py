@@ -90,8 +90,8 @@ def retrieval_sentence(found: Retrieval | None, *, counted: bool = True) -> str:
         if clear:
             return "The nearest other image is of the same patient more often than by chance: embeddings re-identify."
         return f"The nearest other image is of the same patient no more often than chance explains; {personal}."
-    measured = f"The nearest other image is of the same patient for {_percent(found.rate)} of {found.queries:,} images"
-    chance = f"(chance {_percent(found.chance)})"
+    measured = f"The nearest other image is of the same patient for {percent(found.rate)} of {found.queries:,} images"
+    chance = f"(chance {percent(found.chance)})"
     if clear:
         return f"{measured} {chance}: embeddings are personal data and re-identify patients."
     return f"{measured} {chance}, which is not told apart from chance; {personal}."
@@ -153,5 +153,6 @@ def _rare_sentence(anomalies: pd.DataFrame, frame: pd.DataFrame) -> str:
     return f"Of {total} planted rare objects ({', '.join(sorted(rare))}), the first {len(first)} ranks hold {found}."
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """A share in percent, with one decimal below 10 %."""
     return f"{share:.0%}".replace("%", " %") if share >= 0.1 else f"{share:.1%}".replace("%", " %")

@@ -20,6 +20,7 @@ from pipelines.classify import safe_name
 from pipelines.cohort import cohort_sentences
 from pipelines.domains import DOMAINS
 from pipelines.findings import findings, notices, retrieval_sentence
+from pipelines.label_sections import label_lists, suspect_sentences
 from pipelines.objects import Objects
 from pipelines.panels import drawn_panels
 from pipelines.recipe import used_options
@@ -59,6 +60,7 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
     guard = manifest.get("steps", {}).get("pretrain", {}).get("guard") if recipe.pretrains else None
     own_findings = cohort_sentences(recipe, objects, folder, applied=bool(said))
     own_findings += findings(metrics, training, anomalies, objects, DOMAINS[recipe.domain].upright)
+    own_findings += suspect_sentences(folder.record("classify").get("label_errors", []))
     facts: dict[str, Any] = {"anomalies": len(anomalies)}
     if DOMAINS[recipe.domain].private:
         patients = objects.frame.set_index("object_id")["group"].loc[ids].to_numpy(str)
@@ -82,6 +84,7 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
         anomaly_pictures=pictures(objects, top_rows, PICTURE, recipe.domain),
         trouble=[_anomaly(row, "trouble") for row in troubled.to_dict("records")],
         trouble_pictures=pictures(objects, trouble_rows, PICTURE, recipe.domain),
+        label_lists=label_lists(folder, ids, lambda rows: pictures(objects, rows, PICTURE, recipe.domain)),
         training=training,
         guard=guard,
         panels=drawn_panels(folder.panels, recipe.domain, objects.store.bands, _scale(objects.store)),

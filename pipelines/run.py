@@ -72,6 +72,17 @@ class Run:
         return pd.read_parquet(self.files.predictions)
 
     @property
+    def suspects(self) -> pd.DataFrame:
+        """Labels to check, the most suspicious of each label first: rank, object_id, label, given, suggested, score,
+        half."""
+        return self._list(self.files.suspects)
+
+    @property
+    def next_labels(self) -> pd.DataFrame:
+        """What to label next: rank, object_id, label, score, distance, uncertainty, why."""
+        return self._list(self.files.next_labels)
+
+    @property
     def anomalies(self) -> pd.DataFrame:
         """All ranked objects, the most anomalous first: rank, object_id, score, a column a detector …"""
         self._demand("rank", "anomalies")
@@ -82,6 +93,14 @@ class Run:
         """Where each object lies on the map."""
         self._demand("report", "projection")
         return pd.read_parquet(self.files.projection)
+
+    def _list(self, path: Path) -> pd.DataFrame:
+        self._demand("classify", path.stem)
+        if not path.is_file():  # a run made by an earlier version, or one that `apply` made
+            command = f"domainssl classify {self.files.recipe} --out {self.files.folder} --force"
+            raise RunFolderError(f"no {path.name} in {self.files.folder}; `{command}` makes it where there are labels")
+        texts = ("object_id", "label", "given", "suggested", "why")
+        return pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=False)
 
     def _embedding_table(self) -> pa.Table:
         self._demand("embed", "embeddings")

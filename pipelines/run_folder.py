@@ -158,6 +158,16 @@ class RunFolder:
         return self.folder / "metrics.csv"
 
     @property
+    def suspects(self) -> Path:
+        """Labels to check (see pipelines.label_lists)."""
+        return self.folder / "suspects.csv"
+
+    @property
+    def next_labels(self) -> Path:
+        """What to label next."""
+        return self.folder / "next_labels.csv"
+
+    @property
     def anomalies(self) -> Path:
         return self.folder / "anomalies.csv"
 

@@ -135,7 +135,10 @@ FILES: dict[str, tuple[str, ...]] = {
     "prepare": ("catalog", "quarantine", "duplicates", "review", "store"),
     "pretrain": ("pretraining", "panels", "encoder", "scratch"),
     "embed": ("embeddings", "starts"),
-    "classify": ("heads", "predictions", "predictions_csv", "metrics", "certainty", "audit"),
+    "classify": (
+        *("heads", "predictions", "predictions_csv", "metrics", "certainty", "audit"),
+        *("suspects", "next_labels"),
+    ),
     "rank": ("anomalies", "anomalies_parquet"),
     "report": ("projection", "metrics_csv", "report", "shared"),
 }

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int64, UInt8
 from reports import payload, sections
 from reports.atomic import replacing
 from reports.audit import audit_section
+from reports.label_lists import LabelList, label_list_links, label_list_sections
 from reports.panels import Drawn, panels_section
 from reports.projection import FEWEST_FOR_UMAP
 from reports.trust import trust_section
@@ -39,7 +40,8 @@ class Page:
     saying how: empty where none was found, None (and then no section) where nobody looked. `training` holds one record
     an epoch (see figures.training_curves), `guard` which encoder was chosen and why (see sections.training), `panels`
     pictures of what the method does, `quarantine` the number of objects left out by reason, `provenance` nested facts.
-    Parts that are empty are said to be absent.
+    Parts that are empty are said to be absent; `label_lists`, each a section after the anomalies, are left out where
+    they are.
     """
 
     title: str
@@ -58,6 +60,7 @@ class Page:
     anomaly_pictures: UInt8[np.ndarray, "k p p 3"] | None = None
     trouble: Sequence[Mapping[str, Any]] | None = None
     trouble_pictures: UInt8[np.ndarray, "j q q 3"] | None = None
+    label_lists: Sequence[LabelList] = ()
     training: Sequence[Mapping[str, Any]] = ()
     guard: Mapping[str, Any] | None = None
     panels: Sequence[Drawn] = ()
@@ -126,6 +129,8 @@ def write_page(path: Path, page: Page) -> None:
         anomalies=sections.anomalies(page.anomalies, page.anomaly_pictures, row_of, trouble_apart=bool(page.trouble)),
         trouble_link='\n<a href="#input-trouble">Input trouble</a>' if page.trouble else "",
         trouble=_trouble(page, row_of),
+        label_list_links=label_list_links(page.label_lists),
+        label_lists=label_list_sections(page.label_lists, row_of),
         training=sections.training(page.training, page.guard) + panels_section(page.panels),
         left_out=sections.left_out(page.quarantine, kept=count),
         provenance=sections.provenance(page.provenance),

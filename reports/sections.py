@@ -45,7 +45,7 @@ def anomalies(
         "<p>The objects that are least like the others by their embeddings, the strangest first: rank, score, id, "
         "flags. Score: the mean over detectors of the share of objects that are less odd, 0 to 1. A high rank is a "
         f"reason to look, not a finding; artefacts rank high too.{apart}</p>"
-        f"{_cards(ranked, pictures, row_of)}"
+        f"{cards(ranked, pictures, row_of)}"
     )
 
 
@@ -64,7 +64,7 @@ def trouble(
         "<p>These images are inverted, rotated, cut or empty, or otherwise not as such images should be, which alone "
         "can make them odd; look at the input before at the object. Ranks are of the same ranking as above.</p>"
         f'<ul class="kinds" aria-label="Objects by flag">{kinds}</ul>'
-        f"{_cards(ranked, pictures, row_of)}"
+        f"{cards(ranked, pictures, row_of)}"
     )
 
 
@@ -147,10 +147,11 @@ def provenance(facts: Mapping[str, Any]) -> str:
     return f'<table class="provenance"><tbody>{"".join(rows)}</tbody></table>'
 
 
-def _cards(
+def cards(
     ranked: Sequence[Mapping[str, Any]], pictures: UInt8[np.ndarray, "k p p 3"] | None, row_of: Mapping[str, int]
 ) -> str:
-    cards = []
+    """A grid of pictures with rank, score, id, flags and links; `row_of` says which of them are on the map."""
+    shown = []
     for position, item in enumerate(ranked):
         name = str(item["object_id"])
         if pictures is None:
@@ -162,12 +163,12 @@ def _cards(
         links = "".join(map(_link, (item.get("links") or {}).items()))
         if name in row_of:
             links += f'<button type="button" data-row="{row_of[name]}">on the map</button>'
-        cards.append(
+        shown.append(
             f'<li>{picture}<div class="heading"><span class="rank">{int(item["rank"])}</span>'
             f'<span class="score" title="score">{_score(item["score"])}</span></div>'
             f'<div class="id">{escape(name)}</div>{flags}<div class="links">{links}</div></li>'
         )
-    return f'<ol class="anomalies">{"".join(cards)}</ol>'
+    return f'<ol class="anomalies">{"".join(shown)}</ol>'
 
 
 def _link(named: tuple[str, str]) -> str:

@@ -165,6 +165,19 @@ def test_no_row_is_asked_of_a_head_that_saw_its_group() -> None:
         assert groups[place] not in seen[row]
 
 
+def test_a_group_that_is_torn_is_taught_and_not_asked() -> None:
+    """All images of a class are of one patient: the other folds must have some of them."""
+    x, y = galaxies(60, 0)
+    y[:] = np.minimum(y, 1)
+    y[:6], groups = 2, np.arange(60)
+    groups[:6] = 0
+    found = out_of_fold(fit_linear, TrainingHalf(x, groups), np.arange(60), y, 3, np.random.default_rng(0))
+    assert len(found.heads) == 5
+    assert (found.part[:6] == -1).all()
+    assert np.isnan(found.predictions[:6]).all()
+    assert (found.part[6:] >= 0).all()
+
+
 def test_one_label_of_a_class_gives_no_folds() -> None:
     x, y = galaxies(30, 0)
     y[:] = 0

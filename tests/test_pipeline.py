@@ -85,6 +85,7 @@ def test_a_run_leaves_every_file_of_the_design(done: Path) -> None:
         *("recipe.toml", "manifest.json", "catalog.parquet", "quarantine.csv", "store", "checkpoints"),
         *("pretraining.jsonl", "encoder.safetensors", "embeddings", "heads", "predictions.parquet", "metrics.json"),
         *("anomalies.csv", "anomalies.parquet", "projection.parquet", "report.html"),
+        *("suspects.csv", "next_labels.csv"),
     )
     assert [name for name in expected if not (done / name).exists()] == []
     assert not list(done.rglob("*.part"))
@@ -181,6 +182,7 @@ def results(out: Path) -> Mapping[str, object]:
         "quarantine": (out / "quarantine.csv").read_text(),
         "embeddings": np.stack(pd.concat(parts)["embedding"].tolist()).tobytes(),
         "predictions": pd.read_parquet(out / "predictions.parquet").to_csv(),
+        "lists": [(out / name).read_text() for name in ("suspects.csv", "next_labels.csv")],
     }
 
 

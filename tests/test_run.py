@@ -11,7 +11,10 @@ from pipelines import Run
 from pipelines.atomic import write_json
 from pipelines.run_folder import NotARunError, RunFolder, RunFolderError
 
-WHAT = ("catalog", "quarantine", "embeddings", "vectors", "metrics", "predictions", "anomalies", "projection")
+WHAT = (
+    *("catalog", "quarantine", "embeddings", "vectors", "metrics", "predictions", "suspects", "next_labels"),
+    *("anomalies", "projection"),
+)
 
 
 @pytest.fixture
@@ -24,6 +27,13 @@ def test_what_was_not_made_yet_names_the_command_that_makes_it(folder: RunFolder
     run = Run(str(folder.folder))
     with pytest.raises(RunFolderError, match=rf"in {folder.folder} yet; `domainssl \w+ .*recipe\.toml --out .*` makes"):
         getattr(run, what)
+
+
+def test_a_run_of_an_earlier_version_says_how_to_make_the_lists(folder: RunFolder) -> None:
+    folder.mark_done("classify", "k", [])
+    for what in ("suspects", "next_labels"):
+        with pytest.raises(RunFolderError, match=rf"no {what}\.csv in .*; `domainssl classify .* --force` makes it"):
+            getattr(Run(folder.folder), what)
 
 
 def test_a_step_begun_again_hides_what_an_earlier_time_made(folder: RunFolder) -> None:

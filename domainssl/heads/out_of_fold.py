@@ -35,19 +35,26 @@ def out_of_fold(
     """Predictions of each of `rows` by a head that was fitted to the other folds, whole groups apart.
 
     Folds are by class, and for several findings by whether there is any. There are none where a class has a single row,
-    and no head for a fold whose other folds teach nothing (a single class is left).
+    and no head for a fold whose other folds teach nothing (a single class is left). Where a group had to be torn, so
+    that a class is outside every fold, its rows are taught and not asked.
     """
     found, part = np.full((len(rows), outputs), np.nan), np.full(len(rows), -1, np.int64)
     heads: list[FittedHead] = []
     classes = classes_of(y, outputs)
     strata = (np.nansum(y, axis=1) > 0).astype(np.int64) if classes is None else classes
     folds = grouped_folds(strata, half.groups[rows], rng) if len(np.unique(strata)) > 1 else None
-    for fold in range(0 if folds is None else int(folds.max()) + 1):
+    if folds is None:
+        return OutOfFold((), part, found)
+    _, member = np.unique(half.groups[rows], return_inverse=True)
+    times = np.bincount(np.unique(np.stack([member, folds]), axis=1)[0])
+    whole = times[member] == 1
+    for fold in range(int(folds.max()) + 1):
         left_out = folds == fold
         try:
             head = fit(half, rows[~left_out], y[~left_out], outputs, rng)
         except ValueError:  # nothing can be learnt from these
             continue
-        found[left_out], part[left_out] = head.predict(half.x[rows[left_out]]), len(heads)
+        asked = left_out & whole
+        found[asked], part[asked] = head.predict(half.x[rows[asked]]), len(heads)
         heads.append(head)
     return OutOfFold(tuple(heads), part, found)

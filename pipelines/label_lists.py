@@ -1,0 +1,166 @@
+"""Lists for people, by the run's own encoder: which labels to check, and what to label next."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float32, Float64, Int64
+
+from domainssl.evaluation.label_errors import LabelErrors, find_label_errors
+from domainssl.evaluation.multiplicity import holm
+from domainssl.evaluation.next_labels import choose_next, preselected, uncertainty
+from domainssl.heads.head import FittedHead
+from pipelines.atomic import atomic_write
+from pipelines.objects import Objects
+from pipelines.recipe import LabelEntry
+from pipelines.steps import Context
+from pipelines.targets import Targets
+
+SUSPECTS = ("rank", "object_id", "label", "given", "suggested", "score", "half")
+NEXT_LABELS = ("rank", "object_id", "label", "score", "distance", "uncertainty", "why")
+LEVEL = 0.05  # of finding wrong labels in any of a run's labels where there are none
+TO_LABEL = 100  # objects a label
+
+
+def write_suspects(
+    context: Context, objects: Objects, embedded: Float32[np.ndarray, "n d"], targets: Mapping[str, Targets]
+) -> list[dict[str, Any]]:
+    """Write suspects.csv, and give what was found of each label, or of each finding of several (LABEL:FINDING).
+
+    Labels are listed only where they contradict the head more firmly than overlapping classes do, at 5 % over all
+    labels of the run together (Holm). Real values and votes have no class to doubt. The records hold label, judged,
+    wrong (share), p, p_holm, suspects, planted, precision and before, None where not estimable; see `LabelErrors`.
+    """
+    ids, groups, halves = (objects.frame[name].to_numpy(str) for name in ("object_id", "group", "half"))
+    found: list[tuple[str, LabelErrors, pd.DataFrame]] = []
+    for number, (name, outputs, given) in enumerate(_questions(targets)):
+        known = np.flatnonzero(given >= 0)
+        rng = np.random.default_rng([context.recipe.seed, 82, number])
+        errors = find_label_errors(
+            embedded[known], given[known], len(outputs), groups[known], objects.train[known], rng
+        )
+        if errors is None:
+            continue
+        rows, names = known[errors.rows], np.array(outputs, dtype=object)
+        columns = {
+            "rank": np.arange(1, len(rows) + 1),
+            "object_id": ids[rows],
+            "label": name,
+            "given": names[given[rows]],
+            "suggested": names[errors.suggested],
+            "score": errors.score.round(4),
+            "half": halves[rows],
+        }
+        found.append((name, errors, pd.DataFrame(columns)))
+    adjusted = holm([errors.p for _, errors, _ in found])
+    signs = [bool(p <= LEVEL) for p in adjusted]
+    frames = [frame for (_, _, frame), sign in zip(found, signs, strict=True) if sign]
+    _write(context.run.suspects, frames, SUSPECTS)
+    return [
+        {
+            "label": name,
+            "judged": errors.judged,
+            "wrong": _number(errors.wrong),
+            "p": _number(errors.p),
+            "p_holm": _number(p_holm),
+            "suspects": len(frame) if sign else 0,
+            "planted": errors.planted,
+            "precision": _number(errors.precision),
+            "before": _number(errors.before),
+        }
+        for (name, errors, frame), p_holm, sign in zip(found, adjusted, signs, strict=True)
+    ]
+
+
+def write_next_labels(
+    context: Context,
+    objects: Objects,
+    embedded: Float32[np.ndarray, "n d"],
+    fitted: Mapping[str, tuple[Targets, FittedHead]],
+) -> list[dict[str, Any]]:
+    """Write next_labels.csv, and give for each label how many labels there are, what was chosen from, and how many.
+
+    Candidates are objects of the training half without this label; a label of the test half would be scored, and those
+    of a catalog that is not to be classified are left alone where they are known.
+    """
+    ids, frames, records = objects.frame["object_id"].to_numpy(str), [], []
+    for number, (label, (targets, head)) in enumerate(fitted.items()):
+        known = ~np.isnan(targets.y).all(axis=1)
+        labelled = np.flatnonzero(objects.train & known)
+        open_ = np.flatnonzero(objects.train & ~known & ~_kept_apart(objects, label, context.recipe.labels[label]))
+        candidates = preselected(open_, np.random.default_rng([context.recipe.seed, 83, number]))
+        predictions = head.predict(embedded[candidates])
+        unsure = uncertainty(targets.kind, predictions)
+        chosen = choose_next(embedded, labelled, candidates, unsure, TO_LABEL)
+        places = np.searchsorted(candidates, chosen.rows)
+        columns = {
+            "rank": np.arange(1, len(places) + 1),
+            "object_id": ids[chosen.rows],
+            "label": label,
+            "score": chosen.score.round(4),
+            "distance": chosen.distance.round(4),
+            "uncertainty": unsure[places].round(4),
+            "why": [
+                _why(targets, predictions[place], *spoke)
+                for place, *spoke in zip(places, chosen.distance, chosen.farther, chosen.less_sure, strict=True)
+            ],
+        }
+        frames.append(pd.DataFrame(columns))
+        records.append({"label": label, "labelled": len(labelled), "candidates": len(open_), "chosen": len(places)})
+    _write(context.run.next_labels, [frame for frame in frames if len(frame)], NEXT_LABELS)
+    return records
+
+
+def _questions(targets: Mapping[str, Targets]) -> Iterator[tuple[str, tuple[str, ...], Int64[np.ndarray, " n"]]]:
+    """Every single question with classes for answers: its name, the classes, and each object's, -1 where unknown."""
+    for label, asked in targets.items():
+        given = np.where(np.isnan(asked.y), -1, np.nan_to_num(asked.y)).astype(np.int64)
+        if asked.kind == "multilabel":
+            for answer, finding in enumerate(asked.outputs):
+                yield f"{label}:{finding}", ("no", "yes"), given[:, answer]
+        elif asked.kind in ("classes", "yes_no", "ordered"):
+            yield label, asked.outputs, given[:, 0]
+
+
+def _kept_apart(objects: Objects, label: str, entry: LabelEntry) -> Bool[np.ndarray, " n"]:
+    """Objects whose catalog is not to be classified although their label is known."""
+    columns = [name for name in entry.columns or (label,) if name in objects.frame]
+    known = objects.frame[columns].notna().any(axis=1).to_numpy(bool)
+    return np.asarray(known & ~objects.used_for("classify"))
+
+
+def _why(
+    targets: Targets, prediction: Float64[np.ndarray, " k"], distance: float, farther: float, less_sure: float
+) -> str:
+    """What spoke for an object, in words: the stronger reason first, both where both are above the middle."""
+    percent = min(99, math.floor(100 * farther))
+    reasons = [(farther, f"far from every label (distance {_short(distance)}, farther than {percent} % of all)")]
+    if targets.kind == "multilabel":
+        least_sure = int(np.abs(prediction - 0.5).argmin())
+        reasons.append((less_sure, f"undecided about {targets.outputs[least_sure]} ({_short(prediction[least_sure])})"))
+    elif targets.kind != "real":
+        first, second = np.argsort(-prediction, kind="stable")[:2]
+        between = [f"{targets.outputs[k]} {_short(prediction[k])}" for k in (first, second)]
+        reasons.append((less_sure, f"between {between[0]} and {between[1]}"))
+    reasons.sort(key=lambda reason: -reason[0])
+    return "; ".join(words for share, words in reasons if share >= 0.5 or share == reasons[0][0])
+
+
+def _write(path: Path, frames: Sequence[pd.DataFrame], columns: tuple[str, ...]) -> None:
+    """The tables one below the other; a header only where there are none."""
+    table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(columns))
+    assert tuple(table.columns) == columns
+    with atomic_write(path) as part:
+        table.to_csv(part, index=False, lineterminator="\n")
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _short(value: float) -> str:
+    """Two decimals without the zero before the point."""
+    return f"{value:.2f}".removeprefix("0")

@@ -1,0 +1,118 @@
+"""The lists of labels on the page: their findings in words, and the first rows of their files with pictures."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int64, UInt8
+
+from pipelines.findings import percent
+from pipelines.run_folder import RunFolder
+from reports.label_lists import MOST, LabelList
+
+Pictures = Callable[[Int64[np.ndarray, " n"]], UInt8[np.ndarray, "n s s 3"]]
+NAMED = 6  # labels named in a sentence
+_CHECK = (
+    "A suspect is a reason to look, not a verdict: objects between two classes stand here too. Labels of the test half "
+    "that are corrected only where the head disagrees flatter its score; look at some others of it as well."
+)
+_NEXT = (
+    "Chosen one by one, by the mean of two ranks: the distance to the nearest label or choice before, and how unsure "
+    "the head is. Odd objects and artefacts rank high too; skip those that have no answer."
+)
+
+
+def suspect_sentences(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What was found of wrong labels: where there are signs of them and how good such a list is, and where there are
+    none. `records` are those of `write_suspects`; nothing for none."""
+    said = []
+    signs = [record for record in records if record["suspects"]]
+    if signs:
+        named = [
+            f"{record['suspects']:,} of {record['label']} (about {percent(record['wrong'])} of its labels are wrong)"
+            for record in signs
+        ]
+        total = sum(record["suspects"] for record in signs)
+        said.append(
+            f"{_count(total, 'label contradicts', 'labels contradict')} a head that has not seen them, more firmly "
+            f"than classes that overlap explain: {_listed(named)}."
+        )
+        said += [_planted_sentence(record) for record in signs[:NAMED] if record["precision"] is not None]
+    calm = [record for record in records if not record["suspects"] and record["p_holm"] is not None]
+    if calm:
+        named = [f"{record['label']} (p = {record['p_holm']:.2f})" for record in calm]
+        said.append(f"No sign of wrong labels beyond what classes that overlap explain: {_listed(named)}.")
+    return said
+
+
+def next_labels_sentence(records: Sequence[Mapping[str, Any]]) -> str | None:
+    """How many objects are proposed, from how many; None where none is. `records` are those of `write_next_labels`."""
+    named = [
+        f"{record['chosen']:,} of {record['candidates']:,} without a label of {record['label']} "
+        f"({record['labelled']:,} have one)"
+        for record in records
+        if record["chosen"]
+    ]
+    return f"To label next in the training half: {_listed(named)}." if named else None
+
+
+def label_lists(folder: RunFolder, object_ids: Sequence[str], pictures: Pictures) -> list[LabelList]:
+    """The lists for the page, without rows where there are none, and none of runs without such files.
+
+    `object_ids` are those of the store's rows, `pictures` gives pictures of rows.
+    """
+    record = folder.record("classify")
+    place = {name: row for row, name in enumerate(object_ids)}
+    checked = (suspect_sentences(record.get("label_errors", [])) or [""])[0]
+    wanted = (
+        ("suspects", "Labels to check", checked, _CHECK, folder.suspects, _suspect_notes),
+        ("next-labels", "What to label next", next_labels_sentence(record.get("to_label", [])), _NEXT,
+         folder.next_labels, _next_notes),
+    )  # fmt: skip
+    found = []
+    for anchor, heading, finding, advice, path, notes in wanted:
+        first = _first(path)
+        rows = np.array([place[name] for name in first["object_id"]], np.int64)
+        items = [
+            {"rank": row["rank"], "object_id": row["object_id"], "score": row["score"], "notes": notes(row)}
+            for row in first.to_dict("records")
+        ]
+        found.append(LabelList(anchor, heading, finding or "", advice, path.name, items, pictures(rows)))
+    return found
+
+
+def _first(path: Path) -> pd.DataFrame:
+    """The first rows of a list, the labels by turns; no rows where there is no file."""
+    if not path.is_file():
+        return pd.DataFrame({"object_id": []})
+    texts = ("object_id", "label", "given", "suggested", "why")
+    rows = pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=False)
+    return rows.sort_values("rank", kind="stable").head(MOST)
+
+
+def _suspect_notes(row: Mapping[Any, Any]) -> list[str]:
+    half = "training half" if row["half"] == "train" else "test half"
+    return [str(row["label"]), f"given {row['given']}", f"suggested {row['suggested']}", half]
+
+
+def _next_notes(row: Mapping[Any, Any]) -> list[str]:
+    return [str(row["label"]), *str(row["why"]).split("; ")]
+
+
+def _planted_sentence(record: Mapping[str, Any]) -> str:
+    return (
+        f"{record['label']}: with {_count(record['planted'], 'label', 'labels')} made wrong on purpose, "
+        f"{percent(record['precision'])} of the first places of such a list were those and "
+        f"{percent(record['before'])} had been suspects before."
+    )
+
+
+def _listed(named: Sequence[str]) -> str:
+    some = ", ".join(named[:NAMED])
+    return f"{some} and {len(named) - NAMED} more" if len(named) > NAMED else some
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"
