@@ -9,6 +9,7 @@ from domainssl.encoders import create_encoder
 from domainssl.evaluation.probe import Probe
 from domainssl.harm import Candidate, checkpoint_epochs, choose, paired_gain
 from domainssl.label_free import label_free_scores
+from domainssl.methods.registry import METHODS
 from domainssl.options import PretrainOptions
 from domainssl.schedule import BY_SIZE, scheduled
 from domainssl.views.affine_crop import AffineCrop
@@ -78,6 +79,9 @@ def test_without_labels_images_are_told_apart(tmp_path):
         label_free_scores(encoder, store, rows[:1], (AffineCrop(32),), 0)
 
 
+SGD = ["exemplar", "simclr", "moco", "deep_infomax"]
+
+
 def test_the_schedule_goes_by_size_and_gives_way_to_the_recipe():
     small, large = scheduled(PretrainOptions(), 300), scheduled(PretrainOptions(), 10**6)
     assert small.batch_size < large.batch_size
@@ -90,5 +94,7 @@ def test_the_schedule_goes_by_size_and_gives_way_to_the_recipe():
     assert kinds == {"resnet18": "sgd", "vit_tiny": "adamw", "": "sgd"}
     assert scheduled(PretrainOptions(method="autoencoder"), 300, encoder="resnet18").optimiser == "adamw"
     assert scheduled(PretrainOptions(optimiser="sgd"), 300, encoder="vit_tiny").optimiser == "sgd"
+    methods = {name: scheduled(PretrainOptions(method=name), 300, encoder="resnet18").optimiser for name in METHODS}
+    assert [name for name, how in methods.items() if how == "sgd" and name != "none"] == SGD
     with pytest.raises(ValueError, match="at least 2 images, got 1"):
         scheduled(PretrainOptions(), 1)
