@@ -70,7 +70,13 @@ def trained_recipe(trained: RunFolder) -> Recipe:
             if step == "pretrain":
                 remedy += "; a run whose pretrain.epochs is 0 has learnt nothing that could be applied"
             raise RunFolderError(f"{trained.folder}: the step {step} is not done; {remedy}")
-    return parse_recipe(trained.recipe.read_text(encoding="utf-8"), trained.folder)
+    recipe = parse_recipe(trained.recipe.read_text(encoding="utf-8"), trained.folder)
+    if any(not (trained.heads / safe_name(label)).is_dir() for label in recipe.labels):
+        raise RunFolderError(
+            f"{trained.folder}: its heads were made by an earlier version, which did not calibrate them; "
+            "`domainssl classify` with its recipe brings them up to date"
+        )
+    return recipe
 
 
 def applied_recipe(trained: RunFolder, recipe: Recipe, catalog: Path, images: Path | None) -> Recipe:

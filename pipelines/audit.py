@@ -13,11 +13,10 @@ from domainssl.evaluation.question import Question
 from pipelines.objects import Objects
 
 # Columns that tell how, where or of whom an image was made; those that the catalog has are asked about.
-COLUMNS = (
-    *("catalog", "site", "scanner", "modality", "view", "laterality", "photometric", "bits", "pixel_mm", "burned_in"),
-    *("sex", "age", "redshift"),
-)
-MOST_WORDS = 12  # a column of more different words is no attribute but a name
+WORDS = ("catalog", "site", "scanner", "modality", "view", "laterality", "photometric", "burned_in", "sex")
+NUMBERS = ("bits", "pixel_mm", "age", "redshift")
+MOST_WORDS = 12  # of a column; the rarer ones count as one
+OTHER = "other"
 
 
 def audited(
@@ -42,14 +41,15 @@ def _attributes(
 ) -> list[Attribute]:
     frame = objects.frame.iloc[rows]
     found = []
-    for name in COLUMNS:
+    for name in (*WORDS, *NUMBERS):
         if name not in frame or name in labels or frame[name].isna().all():
             continue
-        numbers = pd.to_numeric(frame[name], errors="coerce")
-        if numbers.notna().sum() == frame[name].notna().sum():
-            found.append(of_numbers(name, numbers.to_numpy(np.float64), train))
-        elif frame[name].nunique() <= MOST_WORDS:
-            found.append(of_words(name, frame[name].tolist()))
+        if name in NUMBERS:
+            found.append(of_numbers(name, pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64), train))
+            continue
+        words = frame[name].astype(object).where(frame[name].notna(), None)
+        frequent = words.value_counts().index[: MOST_WORDS - 1]
+        found.append(of_words(name, words.where(words.isna() | words.isin(frequent), OTHER).tolist()))
     measures: dict[str, np.ndarray] = dict(image_measures(objects.store, rows))
     for name, values in objects.store.nuisance.items():
         known = np.isfinite(values[rows])

@@ -32,7 +32,8 @@ def write_suspects(
 
     Labels are listed only where they contradict the head more firmly than overlapping classes do, at 5 % over all
     labels of the run together (Holm). Real values and votes have no class to doubt. The records hold label, judged,
-    wrong (share), p, p_holm, suspects, planted, precision and before, None where not estimable; see `LabelErrors`.
+    wrong (share), p, p_holm, sign (p_holm is below), suspects, planted, precision and before, None where not estimable;
+    see `LabelErrors`.
     """
     ids, groups, halves = (objects.frame[name].to_numpy(str) for name in ("object_id", "group", "half"))
     found: list[tuple[str, LabelErrors, pd.DataFrame]] = []
@@ -66,6 +67,7 @@ def write_suspects(
             "wrong": _number(errors.wrong),
             "p": _number(errors.p),
             "p_holm": _number(p_holm),
+            "sign": sign,
             "suspects": len(frame) if sign else 0,
             "planted": errors.planted,
             "precision": _number(errors.precision),
@@ -127,9 +129,12 @@ def _questions(targets: Mapping[str, Targets]) -> Iterator[tuple[str, tuple[str,
 
 def _kept_apart(objects: Objects, label: str, entry: LabelEntry) -> Bool[np.ndarray, " n"]:
     """Objects whose catalog is not to be classified although their label is known."""
-    columns = [name for name in entry.columns or (label,) if name in objects.frame]
-    known = objects.frame[columns].notna().any(axis=1).to_numpy(bool)
-    return np.asarray(known & ~objects.used_for("classify"))
+    apart = ~objects.used_for("classify")
+    if entry.tree is not None:  # its votes stand in many columns
+        return np.asarray(apart)
+    cells = objects.frame[[name for name in entry.columns or (label,) if name in objects.frame]]
+    known = cells.notna() & ~cells.isin(entry.unknown)
+    return np.asarray(known.any(axis=1).to_numpy(bool) & apart)
 
 
 def _why(

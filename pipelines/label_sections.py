@@ -28,19 +28,19 @@ def suspect_sentences(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """What was found of wrong labels: where there are signs of them and how good such a list is, and where there are
     none. `records` are those of `write_suspects`; nothing for none."""
     said = []
-    signs = [record for record in records if record["suspects"]]
+    signs = [record for record in records if record["sign"]]
     if signs:
         named = [
-            f"{record['suspects']:,} of {record['label']} (about {percent(record['wrong'])} of its labels are wrong)"
+            f"{record['suspects']:,} of {record['label']} (at most {percent(record['wrong'])} of its labels, overlap "
+            "included)"
             for record in signs
         ]
-        total = sum(record["suspects"] for record in signs)
         said.append(
-            f"{_count(total, 'label contradicts', 'labels contradict')} a head that has not seen them, more firmly "
-            f"than classes that overlap explain: {_listed(named)}."
+            "There are more firm contradictions of a head that has not seen the labels than classes that overlap "
+            f"explain, so some labels are wrong. Listed, with many that may be overlap alone: {_listed(named)}."
         )
         said += [_planted_sentence(record) for record in signs[:NAMED] if record["precision"] is not None]
-    calm = [record for record in records if not record["suspects"] and record["p_holm"] is not None]
+    calm = [record for record in records if not record["sign"] and record["p_holm"] is not None]
     if calm:
         named = [f"{record['label']} (p = {record['p_holm']:.2f})" for record in calm]
         said.append(f"No sign of wrong labels beyond what classes that overlap explain: {_listed(named)}.")

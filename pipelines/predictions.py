@@ -12,7 +12,8 @@ from domainssl.heads.head import FittedHead
 from pipelines.atomic import atomic_write
 from pipelines.run_folder import RunFolder
 
-SET, FAR = f"set{round(100 * COVERAGE)}", "far"  # what follows a label's name in predictions.parquet
+# What follows a label's name in predictions.parquet, after two colons: answers follow one.
+SET, FAR = f"set{round(100 * COVERAGE)}", "far"
 
 
 def predicted(
@@ -27,8 +28,8 @@ def predicted(
 
     LABEL is what is predicted: the likeliest class, the level in the middle of the predicted distribution, the findings
     above one half, the answer with most votes, or the value. LABEL:OUTPUT are scores, calibrated where the run could;
-    LABEL:set90 (of a finding LABEL:FINDING:set90) the classes that hold the truth in nine of ten images, parted by
-    semicolons, where enough labels were there to promise it; LABEL:far whether the image is far from every labelled
+    LABEL::set90 (of a finding LABEL:FINDING::set90) the classes that hold the truth in nine of ten images, parted by
+    semicolons, where enough labels were there to promise it; LABEL::far whether the image is far from every labelled
     one, where that can be told.
     """
     scores = certainty.calibrated(head.predict(features))
@@ -41,11 +42,11 @@ def predicted(
         found |= {f"{label}:{name}": scores[:, k].astype(np.float32) for k, name in enumerate(outputs)}
     for place, inside in enumerate(certainty.sets(features, scores)):
         if inside is not None and kind == "multilabel":
-            found[f"{label}:{outputs[place]}:{SET}"] = _joined(np.array(["no", "yes"], dtype=object), inside)
+            found[f"{label}:{outputs[place]}::{SET}"] = _joined(np.array(["no", "yes"], dtype=object), inside)
         elif inside is not None:
-            found[f"{label}:{SET}"] = _joined(names, inside)
+            found[f"{label}::{SET}"] = _joined(names, inside)
     if certainty.familiar is not None:
-        found[f"{label}:{FAR}"] = certainty.familiar.far(features)
+        found[f"{label}::{FAR}"] = certainty.familiar.far(features)
     return found
 
 

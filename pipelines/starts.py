@@ -67,7 +67,8 @@ def timed_precision(context: Context, encoder: TimmEncoder) -> Precision:
     subject = f"{encoder.name} {len(encoder.input.bands)}x{encoder.input.size} {context.device}"
     first = manifest.get("precision", {})
     known = first if first.get("of") == subject else manifest.get("precision of other starts", {}).get(subject, {})
-    if not known:
+    named = context.recipe.encoder.precision
+    if not known or named not in ("timed", known["dtype"]):
         chosen, seconds = _chosen(context, encoder)
         known = {
             "of": subject,

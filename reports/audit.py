@@ -37,29 +37,30 @@ def audit_section(entries: Sequence[Mapping[str, Any]]) -> str:
 
 
 def suspects(label: str, entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The entries of attributes that the embedding tells within a class and that tell this label, clearest first."""
-
-    def low(entry: Mapping[str, Any], key: str) -> float:
-        return float((entry["labels"][label].get(key) or {}).get("low") or 0.0)
-
-    found = [entry for entry in entries if low(entry, "among") > 0.5 and low(entry, "told") > 0.5]
+    """The entries that the audit calls suspicious for this label, clearest first."""
+    found = [entry for entry in entries if entry["labels"][label]["suspicious"]]
     return sorted(found, key=lambda entry: -float(entry["labels"][label]["told"]["value"]))
 
 
 def _label(label: str, entries: Sequence[Mapping[str, Any]]) -> str:
-    measured = [entry for entry in entries if "told" in entry["labels"][label]]
+    asked = [entry for entry in entries if "told" in entry["labels"][label]]
+    measured = [entry for entry in asked if _has_interval(entry["labels"][label])]
     marked = suspects(label, entries)
-    if not measured:
+    if not asked:
         said, state = "Whether attributes tell this label was not measured: it is of no classes.", "unknown"
+    elif not measured:
+        said, state = "Whether attributes tell this label is not estimable: too few test groups.", "unknown"
     elif not marked:
         names = ", ".join(_name(entry) for entry in measured)
-        said, state = f"No attribute was found by which a head could score. Asked about: {names}.", "better"
+        groups = measured[0]["told"]["groups"]
+        said = f"No shortcut was noticed in {groups:,} test groups. Asked about: {names}."
+        state = "better"
     else:
         first = marked[0]["labels"][label]
         others = [_name(entry) for entry in marked[1:]]
         more = f" So do {', '.join(others)}." if others else ""
         said = (
-            f"{len(marked)} of {len(measured)} attributes could serve as a shortcut. {_name(marked[0]).capitalize()} "
+            f"{len(marked)} of {len(measured)} attributes could serve as a shortcut. {_begun(_name(marked[0]))} "
             f"alone tells the label with {_number(first['told'])}, and the embedding tells it with "
             f"{_number(first['among'])} among objects of one class.{more}"
         )
@@ -106,6 +107,14 @@ def _levels(label: str, entries: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+def _has_interval(facts: Mapping[str, Any]) -> bool:
+    return all(facts[key]["low"] is not None for key in ("among", "told"))
+
+
+def _begun(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _name(entry: Mapping[str, Any]) -> str:
     name = str(entry["attribute"])
     return escape(NAMES.get(name, name))
@@ -116,4 +125,6 @@ def _number(facts: Mapping[str, Any] | None) -> str:
         return "–"
     if facts["value"] is None:
         return "not estimable"
+    if facts["low"] is None:
+        return f"{facts['value']:.3f} (no interval)"
     return f"{facts['value']:.3f} ({facts['low']:.3f} to {facts['high']:.3f})".replace("-", "−")

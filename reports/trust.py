@@ -6,7 +6,9 @@ from typing import Any
 
 from reports.figures import reliability_curve
 
+FEWEST = 200  # test groups, of which an error can be noticed (domainssl.evaluation.reliability.MINIMUM)
 HOW = {
+    "unfitted": "they are the head's own, since too few labels could be left out of a head to fit a map",
     "none": "they are the head's own, since no map from scores to probabilities predicted clearly better",
     "temperature": "the head's own were divided by one temperature",
     "isotonic": "the head's own were mapped by an isotonic regression a class",
@@ -53,23 +55,27 @@ def _question(entry: Mapping[str, Any], asked: Mapping[str, Any], name: str) -> 
 
 def _verdict(asked: Mapping[str, Any]) -> str:
     after = asked["after"]
+    which = "Scores" if asked["two"] else "Scores of the likeliest answer"
     if after["called"] == "probability" and after["p"] >= 0.05:
-        return "Scores may be read as probabilities."
+        return f"{which} may be read as probabilities: no error beyond chance was noticed."
     if after["called"] == "probability":
-        return f"Scores may be read as probabilities that are off by about {100 * after['error']:.0f} points."
-    if after["groups"] < 100:
-        return "Scores are no probabilities: too few test groups to tell."
-    return "Scores are no probabilities."
+        return f"{which} may be read as probabilities that are off by about {100 * after['error']:.0f} points."
+    if after["groups"] < FEWEST:
+        return f"{which} are not called probabilities: {after['groups']:,} test groups are too few to tell."
+    return f"{which} are no probabilities."
 
 
 def _error(asked: Mapping[str, Any]) -> str:
     before, after = asked["before"], asked["after"]
-    by_chance = f"{after['expected']:.3f} would be chance, p {_p(after['p'])}"
-    changed = "" if asked["how"] == "none" else f"; before, it was {before['error']:.3f}"
-    brier = f"Brier score {after['brier']:.3f}" + ("" if asked["how"] == "none" else f" (before {before['brier']:.3f})")
+    by_chance = (
+        f"{after['expected']:.3f} would be chance, below {after['noticed']:.3f} none is noticed, p {_p(after['p'])}"
+    )
+    same = asked["how"] in ("none", "unfitted")
+    changed = "" if same else f"; before, it was {before['error']:.3f}"
+    brier = f"Brier score {after['brier']:.3f}" + ("" if same else f" (before {before['brier']:.3f})")
     return (
         f"In {after['groups']:,} test groups they were off by {after['error']:.3f} on average ({by_chance}{changed}): "
-        f"{HOW[asked['how']]}. {brier}."
+        f"{HOW[asked['how']]}. Less than {after['noticed']:.3f} would not be noticed. {brier}."
     )
 
 
@@ -80,7 +86,7 @@ def _p(value: float) -> str:
 def _sets(asked: Mapping[str, Any]) -> str:
     sets = asked.get("sets")
     if sets is None:
-        return "<p>No sets: fewer than 9 labelled groups to calibrate them on.</p>"
+        return "<p>No sets: of fewer than 9 groups, or of some answer of none, a head could leave the labels out.</p>"
     low, high = sets["range"]
     return (
         f"<p>Sets of answers that promise to hold the truth in {sets['promised']:.0%} of objects held it in "

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from domainssl.evaluation.audit import Attribute, audit, of_numbers, of_words, suspicious
+from domainssl.evaluation.audit import Attribute, audit, of_numbers, of_words
 from domainssl.evaluation.question import Question
 
 COUNT = 600
@@ -41,7 +41,7 @@ def entry(seed: int, **planted: Any) -> dict[str, Any]:
 
 def test_a_planted_shortcut_is_found() -> None:
     found = [entry(seed, seen=2.0, follows=0.5) for seed in range(5)]
-    assert all(suspicious(one, "sick") for one in found)
+    assert all(one["labels"]["sick"]["suspicious"] for one in found)
     assert np.mean([one["told"]["value"] for one in found]) > 0.85
     assert np.mean([one["labels"]["sick"]["told"]["value"] for one in found]) == pytest.approx(0.76, abs=0.03)
 
@@ -50,7 +50,7 @@ def test_a_planted_shortcut_is_found() -> None:
 def test_half_a_shortcut_is_none(seen: float, follows: float) -> None:
     """A site that the embedding tells only since it tells the disease, or that tells nothing of the label."""
     found = [entry(seed, seen=seen, follows=follows) for seed in range(40)]
-    assert sum(suspicious(one, "sick") for one in found) <= 4
+    assert sum(one["labels"]["sick"]["suspicious"] for one in found) <= 4
 
 
 def test_attributes_that_are_not_there_are_told_as_seldom_as_stated() -> None:
@@ -95,6 +95,18 @@ def test_few_groups_of_a_level_leave_an_attribute_out() -> None:
     assert audit([rare, constant, unknown], x, label.train, label.groups, {}, {}, 0) == []
 
 
+def test_halves_of_different_sites_are_left_out_and_rare_levels_are_learnt() -> None:
+    x, _, label, scores = cohort(0, seen=0.0, follows=0.0)
+    half = np.where(label.train, "a", "b")
+    words = [f"{one}{number % 3 // 2}" for number, one in enumerate(np.repeat(half[::2], 2))]
+    apart = of_words("site", words)
+    assert audit([apart], x, label.train, label.groups, {"sick": label}, {"sick": scores}, 0) == []
+    rare = of_words("scanner", ["b" if group % 27 < 2 else "a" for group in label.groups])
+    for seed in range(5):
+        (found,) = audit([rare], x, label.train, label.groups, {"sick": label}, {"sick": scores}, seed)
+        assert found["told"]["value"] is not None
+
+
 def test_numbers_become_thirds_of_the_training_half() -> None:
     values = np.array([1.0, 2, 3, 4, 5, 6, np.nan, 100, -100])
     train = np.arange(9) < 6
@@ -104,5 +116,8 @@ def test_numbers_become_thirds_of_the_training_half() -> None:
     equal = of_numbers("rows", np.array([7.0, 7, 7, 9]), np.ones(4, bool))
     assert equal.names == ("low", "high")
     assert equal.level.tolist() == [0, 0, 0, 1]
+    bits = of_numbers("bits", np.array([8.0] * 2 + [12.0] * 18), np.ones(20, bool))
+    assert bits.names == ("low", "high")
+    assert bits.level.tolist() == [0] * 2 + [1] * 18
     assert of_numbers("none", np.full(3, np.nan), np.ones(3, bool)).names == ()
     assert of_words("view", ["PA", "AP", "", None]).level.tolist() == [1, 0, -1, -1]

@@ -10,27 +10,27 @@ def number(value: float | None, low: float | None = None) -> dict[str, Any]:
     return {"metric": "macro_auroc", "value": value, "low": low, "high": value and value + 0.03, "groups": 120}
 
 
-def entry(name: str, among: Any, told: Any) -> dict[str, Any]:
+def entry(name: str, among: Any, told: Any, suspicious: bool = False) -> dict[str, Any]:
     within = [{"level": "<low>", **number(0.81)}, {"level": "high", **number(None)}]
     return {
         "attribute": name,
         "levels": ["<low>", "high"],
         "told": number(0.9),
-        "labels": {"<sick>": {"among": among, "told": told, "within": within}},
+        "labels": {"<sick>": {"among": among, "told": told, "within": within, "suspicious": suspicious}},
     }
 
 
 def test_what_could_serve_as_a_shortcut_leads_with_its_numbers() -> None:
     entries = [
-        entry("<view>", number(0.93), number(0.62)),
-        entry("site", number(0.95), number(0.7)),
+        entry("<view>", number(0.93), number(0.62), True),
+        entry("site", number(0.95), number(0.7), True),
         entry("age", number(0.52, 0.49), number(0.8)),
         entry("sex", number(0.9), number(0.51, 0.47)),
         entry("scanner", number(None), number(0.9)),
     ]
     assert [one["attribute"] for one in suspects("<sick>", entries)] == ["site", "<view>"]
     text = audit_section(entries)
-    assert "2 of 5 attributes could serve as a shortcut. Site alone tells the label with 0.700 (0.670 to 0.730)" in text
+    assert "2 of 4 attributes could serve as a shortcut. Site alone tells the label with 0.700 (0.670 to 0.730)" in text
     assert "So do &lt;view&gt;." in text
     assert "not estimable" in text
     assert "<view>" not in text
@@ -41,13 +41,16 @@ def test_what_could_serve_as_a_shortcut_leads_with_its_numbers() -> None:
 
 def test_nothing_marked_is_said_with_what_was_asked() -> None:
     text = audit_section([entry("view", number(0.5, 0.4), number(0.6))])
-    assert "No attribute was found by which a head could score. Asked about: view." in text
+    assert "No shortcut was noticed in 120 test groups. Asked about: view." in text
     assert audit_section([]) == ""
+    few = audit_section([entry("view", number(0.9), number(None))])
+    assert "is not estimable: too few test groups" in few
+    assert "No shortcut" not in few
 
 
 def test_labels_that_are_no_classes_have_levels_alone() -> None:
     one = entry("view", None, None)
-    one["labels"]["<sick>"] = {"within": [{"level": "low", **number(0.4), "metric": "r2"}]}
+    one["labels"]["<sick>"] = {"suspicious": False, "within": [{"level": "low", **number(0.4), "metric": "r2"}]}
     text = audit_section([one])
     assert "was not measured: it is of no classes" in text
     assert "0.400" in text

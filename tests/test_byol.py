@@ -31,7 +31,8 @@ from domainssl.views.operation import Policy
 
 BANDS = ("u", "g", "r", "i", "z")
 POLICY: Policy = (AffineCrop(32, rotation=180.0, flip=0.5, field=(0.7, 1.0), shift=0.05), BlurTo(1.5), NoiseTo(2.0))
-SMALL = PretrainOptions(method="byol", projector_width=24, projection_dim=8, teacher_momentum=0.9)
+# Rates are given below, for SGD.
+SMALL = PretrainOptions(method="byol", projector_width=24, projection_dim=8, teacher_momentum=0.9, optimiser="sgd")
 SHORT = dataclasses.replace(
     SMALL, epochs=2, projector_epochs=1, batch_size=8, encoder_rate=0.05, projector_rate=0.1, checkpoint_minutes=0.0
 )
@@ -349,6 +350,7 @@ def test_resuming_is_exact(store, tmp_path, stop, precision, frozen):
 # Collapse
 
 LIVELY = PretrainOptions(
+    optimiser="sgd",
     method="byol",
     epochs=10,
     projector_epochs=0,

@@ -178,14 +178,40 @@ def test_a_group_that_is_torn_is_taught_and_not_asked() -> None:
     assert (found.part[6:] >= 0).all()
 
 
-def test_one_label_of_a_class_gives_no_folds() -> None:
+def test_a_single_label_of_a_class_is_taught_and_the_others_are_asked() -> None:
     x, y = galaxies(30, 0)
     y[:] = 0
     y[0] = 1
-    found = out_of_fold(fit_linear, TrainingHalf(x, np.arange(30)), np.arange(30), y, 2, np.random.default_rng(0))
-    assert np.isnan(found.predictions).all()
-    assert found.heads == ()
-    assert (found.part == -1).all()
+    rows, rng = np.arange(30), np.random.default_rng(0)
+    found = out_of_fold(fit_linear, TrainingHalf(x, rows), rows, y, 2, rng)
+    assert found.part[0] == -1
+    assert (found.part[1:] >= 0).all()
+    certainty = fit_certainty("yes_no", fit_linear, TrainingHalf(x, rows), rows, y, 2, rng)
+    assert certainty.questions[0].how == "unfitted"
+    alone = out_of_fold(fit_linear, TrainingHalf(x[:2], rows[:2]), rows[:2], y[:2], 2, rng)
+    assert np.isnan(alone.predictions).all()
+    assert alone.heads == ()
+
+
+def test_findings_that_every_image_has_one_of_are_calibrated() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 8))
+    sick = (x[:, 0] + 0.5 * rng.normal(size=200) > 0).astype(np.float64)
+    y = np.column_stack([sick, 1 - sick])  # the second is a column of its own that says: no finding
+    certainty = fit_certainty("multilabel", fit_multilabel, TrainingHalf(x, np.arange(200)), np.arange(200), y, 2, rng)
+    assert [asked.rows for asked in certainty.questions] == [200, 200]
+
+
+def test_a_class_of_one_patient_leaves_no_promise_and_the_file_can_be_read(tmp_path: Path) -> None:
+    """Six images of yes are of one patient, and every head that saw no patient of theirs saw no yes."""
+    rng = np.random.default_rng(0)
+    groups = np.array([0] * 6 + [1, 2, 3] * 4)
+    y = np.array([1.0] * 6 + [0.0] * 12)[:, None]
+    x = rng.normal(size=(18, 5))
+    certainty = fit_certainty("yes_no", fit_linear, TrainingHalf(x, groups), np.arange(18), y, 2, rng)
+    assert certainty.sets(x, np.full((18, 2), 0.5)) == (None,)
+    save_certainty(certainty, tmp_path / "c", features_id="f", outputs=("no", "yes"), name="linear")
+    assert load_certainty(tmp_path / "c", "f").questions[0].rows == 0
 
 
 @pytest.mark.parametrize("kind", ["classes", "real"])

@@ -332,10 +332,10 @@ def test_predictions_have_a_score_for_every_answer(done: Path) -> None:
         "volunteers": ["smooth", "disk", "artifact"],
     }
     expected = [name for label, of in answers.items() for name in (label, *(f"{label}:{answer}" for answer in of))]
-    trust = [name for name in found if name.endswith((":set90", ":far"))]
+    trust = [name for name in found if name.endswith(("::set90", "::far"))]
     assert [name for name in found if name not in trust] == ["object_id", *expected]
     for label in ("colour", "barred", "brightness"):
-        for held, likeliest in zip(found.get(f"{label}:set90", []), found[label], strict=False):
+        for held, likeliest in zip(found.get(f"{label}::set90", []), found[label], strict=False):
             assert set(held.split(";")) <= set(answers[label])
             assert label == "brightness" or likeliest in held.split(";")
     written = pd.read_csv(done / "predictions.csv")

@@ -12,12 +12,12 @@ from reports.label_lists import MOST, LabelList
 
 
 def record(label: str, **changes: Any) -> dict[str, Any]:
-    usual = {"label": label, "judged": 1435, "wrong": 0.1031, "p": 1e-9, "p_holm": 2e-9, "suspects": 145}
+    usual = {"label": label, "judged": 1435, "wrong": 0.1031, "p": 1e-9, "p_holm": 2e-9, "suspects": 145, "sign": True}
     return usual | {"planted": 144, "precision": 0.48, "before": 0.51} | changes
 
 
 def clear(label: str, p: float | None) -> dict[str, Any]:
-    return record(label, p=p, p_holm=p, suspects=0)
+    return record(label, p=p, p_holm=p, suspects=0, sign=False)
 
 
 def shown(count: int = 2, text: str = "x", **changes: Any) -> LabelList:
@@ -29,8 +29,9 @@ def shown(count: int = 2, text: str = "x", **changes: Any) -> LabelList:
 def test_signs_come_with_counts_and_with_what_the_list_is_worth() -> None:
     said = suspect_sentences([record("type"), clear("bar", 0.314), record("ring", suspects=1, wrong=0.02)])
     assert said[0] == (
-        "146 labels contradict a head that has not seen them, more firmly than classes that overlap explain: "
-        "145 of type (about 10 % of its labels are wrong), 1 of ring (about 2.0 % of its labels are wrong)."
+        "There are more firm contradictions of a head that has not seen the labels than classes that overlap explain, "
+        "so some labels are wrong. Listed, with many that may be overlap alone: 145 of type (at most 10 % of its labels, "
+        "overlap included), 1 of ring (at most 2.0 % of its labels, overlap included)."
     )
     assert said[1] == (
         "type: with 144 labels made wrong on purpose, 48 % of the first places of such a list were those and "

@@ -106,7 +106,7 @@ def test_unchanged_scores_impossible_classes_and_nothing_known() -> None:
 def test_where_there_are_no_folds_nothing_is_changed_and_nan_is_an_error() -> None:
     scores, truth = population(5, 0)
     truth[:] = [0, 0, 0, 0, 1]
-    assert fit_calibration(scores, truth, np.arange(5), np.random.default_rng(0))[1] == "none"
+    assert fit_calibration(scores, truth, np.arange(5), np.random.default_rng(0))[1] == "unfitted"
     with pytest.raises(ValueError, match="1 with NaN"):
         fit_calibration(np.array([[np.nan, 1.0]]), np.array([0]), np.array([0]), np.random.default_rng(0))
     temperature = fit_temperature(*population(2000, 5, 2.0))

@@ -9,7 +9,16 @@ from reports.trust import trust_section
 
 def curve(called: str, error: float = 0.021, groups: int = 2000) -> dict[str, Any]:
     bins = {"said": [0.1, 0.9], "seen": [0.12, 0.88], "counts": [groups / 2, groups / 2]}
-    return {"called": called, "error": error, "expected": 0.018, "p": 0.31, "groups": groups, "brier": 0.2, **bins}
+    return {
+        "called": called,
+        "error": error,
+        "expected": 0.018,
+        "noticed": 0.03,
+        "p": 0.31,
+        "groups": groups,
+        "brier": 0.2,
+        **bins,
+    }
 
 
 def share(value: float, groups: int = 2000) -> dict[str, Any]:
@@ -19,7 +28,13 @@ def share(value: float, groups: int = 2000) -> dict[str, Any]:
 def entry(**changes: Any) -> dict[str, Any]:
     held = {"promised": 0.9, "range": [0.88, 0.92], "rows": 900, "size": 1.4, "one": 0.7, **share(0.905)}
     held["class"] = {"disk": share(0.93), "<merger>": share(0.8)}
-    asked = {"of": None, "how": "temperature", "before": curve("score", 0.11), "after": curve("probability")}
+    asked = {
+        "of": None,
+        "two": False,
+        "how": "temperature",
+        "before": curve("score", 0.11),
+        "after": curve("probability"),
+    }
     found = {"label": "<b>", "kind": "classes", "questions": [{**asked, "sets": held, **changes}]}
     found["far"] = {"promised": 0.01, **share(0.03), "right": {"far": share(0.4, 60), "near": share(0.8, 1940)}}
     return found
@@ -27,8 +42,11 @@ def entry(**changes: Any) -> dict[str, Any]:
 
 def test_the_finding_comes_first_and_is_made_from_the_numbers() -> None:
     text = trust_section([entry()])
-    assert "Scores may be read as probabilities." in text
-    assert "off by 0.021 on average (0.018 would be chance, p = 0.31; before, it was 0.110)" in text
+    assert "Scores of the likeliest answer may be read as probabilities: no error beyond chance was noticed." in text
+    assert (
+        "off by 0.021 on average (0.018 would be chance, below 0.030 none is noticed, p = 0.31; before, it was 0.110)"
+        in text
+    )
     assert "held it in 90.5&nbsp;% (89.5 to 91.5) of 2,000 test groups" in text
     assert "between 88% and 92% had to be expected" in text
     assert "3.0&nbsp;% (2.0 to 4.0) of the labelled test groups are far" in text
@@ -38,7 +56,9 @@ def test_the_finding_comes_first_and_is_made_from_the_numbers() -> None:
     assert "<merger>" not in text
 
 
-@pytest.mark.parametrize(("groups", "said"), [(2000, "Scores are no probabilities.</strong>"), (40, "too few test")])
+@pytest.mark.parametrize(
+    ("groups", "said"), [(2000, "are no probabilities.</strong>"), (40, "40 test groups are too few to tell")]
+)
 def test_scores_that_are_no_probabilities_are_called_scores(groups: int, said: str) -> None:
     text = trust_section([entry(after=curve("score", 0.2, groups))])
     assert said in text
@@ -54,7 +74,7 @@ def test_a_tolerated_error_is_said_with_its_size() -> None:
 def test_what_cannot_be_had_is_said() -> None:
     none = {**entry(sets=None), "far": None}
     text = trust_section([none])
-    assert "No sets: fewer than 9 labelled groups" in text
+    assert "No sets: of fewer than 9 groups" in text
     assert "cannot be told: fewer than 100 labelled groups" in text
     values = {"label": "z", "kind": "real", "questions": [], "far": None}
     assert "its head gives no class scores" in trust_section([values])

@@ -13,7 +13,7 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, Shaped
 
-from domainssl.evaluation.intervals import MINIMUM_GROUPS, GroupResamples, percentile_interval
+from domainssl.evaluation.intervals import MINIMUM_GROUPS, GroupResamples, percentile_interval, percentile_levels
 from domainssl.evaluation.question import Question
 from domainssl.evaluation.task import TASKS
 from domainssl.heads.head import TrainingHalf
@@ -21,9 +21,12 @@ from domainssl.heads.linear import fit_linear_at
 from domainssl.heads.strength import DEFAULT_STRENGTH
 from domainssl.options import Kind
 
+OF_EACH = 20  # rows of every level that an attribute is learnt from at least, where there are so many
 TAUGHT = 1000  # rows of the training half that an attribute is learnt from
 FALSE_ALARMS = 0.05  # how often a run says of any attribute that it is told, where none is
-RESAMPLES = 2000
+RESAMPLES = 4000
+LEAST_BEYOND = 2  # resamples beyond an end of an interval
+AT_ONCE = 250  # resamples
 LEVELS = ("low", "middle", "high")
 
 
@@ -48,11 +51,14 @@ def of_words(name: str, values: Sequence[Any]) -> Attribute:
 def of_numbers(name: str, values: Float[np.ndarray, " n"], train: Bool[np.ndarray, " n"]) -> Attribute:
     """Thirds of the training half's numbers; those that are not finite are unknown.
 
-    Numbers of which a third or more are equal fall into fewer levels.
+    Numbers of which a third or more are equal fall into fewer levels; where nearly all are, the others are "low".
     """
     known = np.isfinite(values)
     seen = values[known & train]
     edges = np.unique(np.quantile(seen, [1 / 3, 2 / 3])) if len(seen) else np.empty(0)
+    edges = edges[edges < seen.max(initial=-np.inf)]
+    if len(edges) == 0 and len(np.unique(seen)) > 1:
+        edges = seen[seen < seen.max()].max(keepdims=True)
     level = np.searchsorted(edges, values, side="left")
     used = np.unique(level[known])
     place = np.full(len(edges) + 1, -1)
@@ -73,11 +79,13 @@ def audit(
     """One entry an attribute, ready for JSON: how well the embedding `x` tells it, how well it tells each label, and
     each label's own score within its levels.
 
-    `labels` are the run's questions on the same rows and `scores` what their heads predict of all rows. What is told is
-    measured by the macro AUROC on the test half ("among": within images of one class, averaged over classes), of heads
-    that learnt from at most TAUGHT rows of the training half. Intervals are a bootstrap over groups, at a level that
-    all attributes share FALSE_ALARMS (Bonferroni). Attributes with fewer than two levels of MINIMUM_GROUPS groups in
-    either half are left out.
+    `labels` are the run's questions on the same rows and `scores` the calibrated predictions of all rows. What is
+    told is measured by the macro AUROC on the test half ("among": within images of one class, averaged over classes),
+    of heads that learnt from at most TAUGHT rows of the training half. Intervals are a bootstrap over groups, at a
+    level that all attributes share FALSE_ALARMS (Bonferroni). Attributes without two levels that have MINIMUM_GROUPS
+    groups in both halves are left out. A label's facts are "suspicious" where the embedding tells the attribute among
+    images of one class and the attribute alone tells the label, both beyond chance; never so of labels that are no
+    classes.
     """
     asked = [attribute for attribute in attributes if _estimable(attribute, train, groups)]
     level = 1 - FALSE_ALARMS / max(1, len(asked))
@@ -95,26 +103,20 @@ def audit(
             if label.by_class:
                 facts["among"] = _measured(question, said, level, seed, among=label.y[:, 0])
                 facts["told"] = _measured(label, _learnt(label, shown, rng), level, seed)
+            lows = [facts[key]["low"] for key in ("among", "told") if key in facts]
+            facts["suspicious"] = bool(lows) and all(low is not None and low > 0.5 for low in lows)
             entry["labels"][name] = facts
         found.append(entry)
     return found
 
 
-def suspicious(entry: Mapping[str, Any], label: str) -> bool:
-    """Whether the embedding tells the attribute among images of one class, and the attribute the label, beyond chance.
-
-    Never so of labels that are no classes: of these it is not measured.
-    """
-    facts = entry["labels"][label]
-    return all(key in facts and facts[key]["low"] is not None and facts[key]["low"] > 0.5 for key in ("among", "told"))
-
-
 def _estimable(attribute: Attribute, train: Bool[np.ndarray, " n"], groups: Shaped[np.ndarray, " n"]) -> bool:
-    def levels(half: Bool[np.ndarray, " n"]) -> int:
-        counts = [len(np.unique(groups[half & (attribute.level == k)])) for k in range(len(attribute.names))]
-        return sum(count >= MINIMUM_GROUPS for count in counts)
+    """Whether two levels have enough groups in both halves."""
 
-    return min(levels(train), levels(~train)) >= 2
+    def frequent(half: Bool[np.ndarray, " n"], level: int) -> bool:
+        return len(np.unique(groups[half & (attribute.level == level)])) >= MINIMUM_GROUPS
+
+    return sum(frequent(train, k) and frequent(~train, k) for k in range(len(attribute.names))) >= 2
 
 
 def _question(attribute: Attribute, train: Bool[np.ndarray, " n"], groups: Shaped[np.ndarray, " n"]) -> Question:
@@ -124,8 +126,10 @@ def _question(attribute: Attribute, train: Bool[np.ndarray, " n"], groups: Shape
 
 def _learnt(question: Question, x: Float[np.ndarray, "n d"], rng: np.random.Generator) -> Float64[np.ndarray, "u k"]:
     """What a linear head on `x` says of the test half, learnt from some rows of the training half."""
-    known = np.flatnonzero(question.train & question.known)
-    rows = np.sort(rng.permutation(known)[:TAUGHT])
+    known = rng.permutation(np.flatnonzero(question.train & question.known))
+    classes = question.y[known, 0]
+    first = [known[classes == one][:OF_EACH] for one in np.unique(classes)]  # or a rare one may not be among them
+    rows = np.unique(np.concatenate([*first, known[: TAUGHT - sum(map(len, first))]]))
     half = TrainingHalf(x[rows], question.groups[rows])
     head = fit_linear_at(half, np.arange(len(rows)), question.y[rows], len(question.outputs), DEFAULT_STRENGTH)
     return question.tested.join(head.predict(x[question.scored]), question.aggregate)
@@ -138,7 +142,7 @@ def _measured(
     seed: int,
     among: Float64[np.ndarray, " n"] | None = None,
 ) -> dict[str, Any]:
-    """The kind's leading metric on the test half with its interval at `level`; None where it is not estimable.
+    """The kind's leading metric on the test half with its interval at `level`; None where either is not estimable.
 
     `among` are classes of the rows: then the mean of what it is within each that has enough groups.
     """
@@ -151,24 +155,33 @@ def _measured(
         inside = [of_unit == one for one in np.unique(of_unit[~np.isnan(of_unit)])]
     prediction, groups = question.prediction(predictions, None), question.tested.groups
     resamples = GroupResamples(groups, RESAMPLES, seed)
-    weights = np.column_stack([np.ones(len(truth)), resamples.weights(0, RESAMPLES)])
+    blocks = [(start, min(start + AT_ONCE, RESAMPLES)) for start in range(0, RESAMPLES, AT_ONCE)]
+
+    def measure(rows: Bool[np.ndarray, " u"]) -> Float64[np.ndarray, "k r"]:
+        """The metric as it is, then in every resample."""
+        some = (np.ones((len(truth), 1)), *(resamples.weights(*block) for block in blocks))
+        found = [metric.measure(prediction, truth, np.ascontiguousarray(w * rows[:, None])) for w in some]
+        return np.concatenate(found, axis=1)
+
     parts, fewest = [], []
     for rows in inside:
         rarer = [_rarer(question, truth, groups, rows, answer) for answer in range(len(question.answers))]
         answers = [answer for answer, count in enumerate(rarer) if count >= MINIMUM_GROUPS]
         if metric.of == "classes" and answers:
-            own = metric.measure(prediction, truth, np.ascontiguousarray(weights * rows[:, None]))[answers]
-            parts.append(own.mean(axis=0))
+            parts.append(measure(rows)[answers].mean(axis=0))
             fewest.append(min(rarer[answer] for answer in answers))
         elif metric.of == "all" and question.not_estimable(metric) is None:
-            parts.append(metric.measure(prediction, truth, weights)[0])
+            parts.append(measure(rows)[0])
             fewest.append(question.rarer_groups(metric))
     facts: dict[str, Any] = {"metric": name, "value": None, "low": None, "high": None, "groups": question.n_groups}
     if not parts:
         return facts
     values = np.mean(parts, axis=0)
-    low, high = percentile_interval(values[1:], level, max(2, min(fewest)))
-    return {**facts, "value": float(values[0]), "low": float(low), "high": float(high)}
+    facts["value"] = float(values[0])
+    tail, _ = percentile_levels(level, max(2, min(fewest)))
+    if tail * RESAMPLES >= LEAST_BEYOND:  # else the interval would end at the outermost resample
+        facts["low"], facts["high"] = percentile_interval(values[1:], level, max(2, min(fewest)))
+    return facts
 
 
 def _rarer(

@@ -14,7 +14,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from domainssl.heads.folds import grouped_folds
 
-How = Literal["none", "temperature", "isotonic"]
+How = Literal["unfitted", "none", "temperature", "isotonic"]
 LEAST = 1e-4  # a probability below is never claimed: some hundred labels do not prove a class impossible
 GRID = np.linspace(0, 1, 201)
 _INVERSE = (0.02, 50.0)  # within which an inverse temperature is looked for
@@ -65,7 +65,7 @@ def fit_temperature(scores: Float64[np.ndarray, "n k"], truth: Int64[np.ndarray,
 
 
 def fit_isotonic(scores: Float64[np.ndarray, "n k"], truth: Int64[np.ndarray, " n"]) -> Calibration:
-    """Isotonic regression of each class against the rest, at GRID; never below LEAST."""
+    """Isotonic regression of each class against the rest, at GRID; in the table never below LEAST."""
     rows = []
     for k in range(scores.shape[1]):
         model = IsotonicRegression(y_min=LEAST, y_max=1 - LEAST, out_of_bounds="clip")
@@ -92,14 +92,14 @@ def fit_calibration(
 
     `scores` are of rows that their head did not learn from. Each is fitted to four fifths of the groups and judged by
     its log loss on the rest; of those within one standard error of the best, the first in this order is taken, since
-    each has more freedom than the one before. None where a class has a single row, so that there are no folds.
+    each has more freedom than the one before. "unfitted" where a class has a single row, so that there are no folds.
     Raises ValueError for NaN scores and for no rows.
     """
     if not len(scores) or np.isnan(scores).any():
         raise ValueError(f"scores: {len(scores)} rows, {int(np.isnan(scores).any(axis=1).sum())} with NaN; leave out")
     folds = grouped_folds(truth, groups, rng) if len(np.unique(truth)) > 1 else None
     if folds is None:
-        return unchanged(scores.shape[1]), "none"
+        return unchanged(scores.shape[1]), "unfitted"
     losses: dict[How, Float64[np.ndarray, " n"]] = {"none": log_loss(scores, truth)}
     for name, fit in FITS.items():
         losses[name] = np.empty(len(scores))  # type: ignore[index]

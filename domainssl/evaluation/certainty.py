@@ -15,9 +15,12 @@ from domainssl.evaluation.conformal import least_rows, sets
 from domainssl.evaluation.novelty import Familiar, fit_familiar
 from domainssl.evaluation.reliability import one_a_group
 from domainssl.heads.head import Fit, FittedHead, TrainingHalf
-from domainssl.heads.out_of_fold import out_of_fold
+from domainssl.heads.out_of_fold import OutOfFold, out_of_fold
 from domainssl.options import Kind
 
+# The share of labels whose class no head left out (all of one patient, or a single one), beyond which sets would be
+# calibrated on others than those that they are made for.
+NEVER_ASKED = 0.05
 ONE_OF_SEVERAL: tuple[Kind, ...] = ("classes", "yes_no", "ordered")
 
 
@@ -93,8 +96,8 @@ def fit_certainty(
 ) -> Certainty:
     """Learns from the labelled `rows` of the training half and their targets `y`.
 
-    Scores stay as they are and nothing is promised where too few rows have labels: a class with a single one, or fewer
-    than nine groups.
+    Scores stay as they are and nothing is promised where too few rows could be left out of a head: fewer than nine
+    groups, or of some class none.
     """
     mean, scale = half.standardisation
     familiar = fit_familiar(half.x[rows], half.groups[rows], mean, scale, rng)
@@ -103,7 +106,7 @@ def fit_certainty(
     left_out = out_of_fold(fit, half, rows, y, outputs, rng)
     truths = y.T if kind == "multilabel" else y[:, :1].T
     questions = [
-        _learn(scores, truth, left_out.part, half.groups[rows], rng)
+        _learn(scores, truth, left_out, half.groups[rows], rng)
         for scores, truth in zip(by_question(kind, left_out.predictions), truths, strict=True)
     ]
     return Certainty(kind, left_out.heads, tuple(questions), familiar)
@@ -112,19 +115,24 @@ def fit_certainty(
 def _learn(
     scores: Float64[np.ndarray, "m k"],
     truth: Float64[np.ndarray, " m"],
-    part: Int64[np.ndarray, " m"],
+    left_out: OutOfFold,
     groups: Shaped[np.ndarray, " m"],
     rng: np.random.Generator,
 ) -> Asked:
-    known = ~np.isnan(truth) & ~np.isnan(scores).any(axis=1)
-    heads = int(part.max(initial=-1)) + 1
+    labelled = ~np.isnan(truth)
+    known = labelled & ~np.isnan(scores).any(axis=1)
+    heads = range(len(left_out.heads))
+    nothing = tuple(np.empty(0) for _ in heads)
     if not known.any():
-        return Asked(unchanged(scores.shape[1]), "none", tuple(np.empty(0) for _ in range(heads)))
-    scores, classes, groups, part = scores[known], truth[known].astype(np.int64), groups[known], part[known]
+        return Asked(unchanged(scores.shape[1]), "unfitted", nothing)
+    classes = truth[known].astype(np.int64)
+    scores, groups, part = scores[known], groups[known], left_out.part[known]
     calibration, how = fit_calibration(scores, classes, groups, rng)
     rows = one_a_group(groups, rng)
+    if (~np.isin(truth[labelled], classes[rows])).mean() > NEVER_ASKED:
+        return Asked(calibration, how, nothing)
     of_truth = scores[rows, classes[rows]]
-    return Asked(calibration, how, tuple(of_truth[part[rows] == head] for head in range(heads)))
+    return Asked(calibration, how, tuple(of_truth[part[rows] == head] for head in heads))
 
 
 def by_question(kind: Kind, predictions: Float64[np.ndarray, "n k"]) -> list[Float64[np.ndarray, "n c"]]:

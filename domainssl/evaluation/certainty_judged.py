@@ -39,7 +39,8 @@ def judged(
         if not known.any():
             continue
         truth = y[known, place].astype(np.int64)
-        facts: dict[str, Any] = {"of": None if single else names[place], "how": asked.how}
+        facts: dict[str, Any] = {"of": None if single else names[place], "two": before[place].shape[1] == 2}
+        facts["how"] = asked.how
         facts |= {"before": _reliable(before[place][known], truth, rng)}
         facts |= {"after": _reliable(after[place][known], truth, rng)}
         inside = within[place]
@@ -59,7 +60,8 @@ def _reliable(
     found = reliability(said, truth == chosen, np.arange(len(truth)), rng)
     curve = {"said": found.said.tolist(), "seen": found.seen.tolist(), "counts": found.counts.tolist()}
     brier = float(((scores - np.eye(scores.shape[1])[truth]) ** 2).sum(axis=1).mean())
-    numbers = {"error": found.error, "expected": found.expected, "p": found.p, "groups": found.groups, "brier": brier}
+    numbers = {"error": found.error, "expected": found.expected, "noticed": found.noticed, "p": found.p}
+    numbers |= {"groups": found.groups, "brier": brier}
     return {"called": found.called, **numbers, **curve}
 
 

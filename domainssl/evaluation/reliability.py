@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float64, Shaped
 
 BINS = 10
 SIMULATED = 1000
-MINIMUM = 100  # groups; of fewer, an error of five points would seldom be noticed
+MINIMUM = 200  # groups; of 100, scores that are all ten points too high pass two times in three
 NOTICED = 0.05  # the p-value below which scores are said to be off: so often calibrated ones are, by chance
 TOLERATED = 0.03  # the error beyond chance up to which scores are called probabilities all the same
 Called = Literal["probability", "score"]
@@ -21,7 +21,8 @@ class Reliability:
 
     `said` and `seen` are means of bins of equal numbers of rows, `counts` their sizes. `error` is the expected
     calibration error, the mean over rows of |said - seen| (Naeini et al. 2015); `expected` is what calibrated scores
-    like these would have by chance, and `p` how often they would have as much.
+    like these would have by chance, `noticed` what one in twenty of them would exceed, below which no error is seen,
+    and `p` how often they would have as much.
     """
 
     said: Float64[np.ndarray, " b"]
@@ -29,6 +30,7 @@ class Reliability:
     counts: Float64[np.ndarray, " b"]
     error: float
     expected: float
+    noticed: float
     p: float
     groups: int
 
@@ -65,7 +67,9 @@ def reliability(
     by_chance = _error(np.add.reduceat(drawn.astype(np.float64), starts, axis=1) / counts, means, counts)
     error = float(_error(seen, means, counts))
     p = float((1 + (by_chance >= error - 1e-12).sum()) / (1 + SIMULATED))
-    return Reliability(means, seen, counts, error, float(by_chance.mean()), p, len(order))
+    return Reliability(
+        means, seen, counts, error, float(by_chance.mean()), float(np.quantile(by_chance, 1 - NOTICED)), p, len(order)
+    )
 
 
 def one_a_group(groups: Shaped[np.ndarray, " n"], rng: np.random.Generator) -> Shaped[np.ndarray, " g"]:
