@@ -30,8 +30,8 @@ def test_signs_come_with_counts_and_with_what_the_list_is_worth() -> None:
     said = suspect_sentences([record("type"), clear("bar", 0.314), record("ring", suspects=1, wrong=0.02)])
     assert said[0] == (
         "There are more firm contradictions of a head that has not seen the labels than classes that overlap explain, "
-        "so some labels are wrong. Listed, with many that may be overlap alone: 145 of type (at most 10 % of its labels, "
-        "overlap included), 1 of ring (at most 2.0 % of its labels, overlap included)."
+        "so some labels are wrong. Listed, with many that may be overlap alone: 145 of type (at most 10 % of its "
+        "labels, overlap included), 1 of ring (at most 2.0 % of its labels, overlap included)."
     )
     assert said[1] == (
         "type: with 144 labels made wrong on purpose, 48 % of the first places of such a list were those and "
