@@ -164,7 +164,8 @@ def test_the_page_begins_each_list_with_its_finding(done: Done) -> None:
     text = done.run.files.report.read_text()
     check = text[text.index('<section id="suspects"') : text.index('<section id="next-labels"')]
     count = len(done.run.suspects)
-    assert f"{count} labels contradict a head that has not seen them" in check
+    assert "There are more firm contradictions of a head that has not seen the labels" in check
+    assert f"overlap alone: {count} of " in check
     assert '<a href="suspects.csv">' in check
     assert check.count("<img") == min(24, count)
     assert done.run.suspects["object_id"][0] in check
