@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Int64
+from threadpoolctl import threadpool_limits
 
 # Fewer objects than this have no neighbourhoods worth a UMAP; their first two principal components are shown.
 FEWEST_FOR_UMAP = 15
@@ -25,9 +26,10 @@ def project(
     """A UMAP of L2-normalised embeddings after PCA to at most 50 components.
 
     The map is fitted on at most `landmarks` rows drawn with `seed`, among them the rows `always` (top anomalies), and
-    the other rows are placed on it; equal input and seed give equal output. UMAP starts from the principal components,
-    which keeps the coarse layout (Kobak & Linderman 2021). Fewer than 15 rows, and embeddings of one dimension, give
-    principal components instead; one or two rows, and rows that are all alike, give zeros.
+    the other rows are placed on it; equal input and seed give equal output, with any number of threads. UMAP starts
+    from the principal components, which keeps the coarse layout (Kobak & Linderman 2021). Fewer than 15 rows, and
+    embeddings of one dimension, give principal components instead; one or two rows, and rows that are all alike, give
+    zeros.
     Raises ValueError for no rows, for NaN or infinite values (dropping them is the caller's choice), and for `always`
     that are outside the rows or more than `landmarks`.
 
@@ -50,6 +52,17 @@ def project(
     fitted = _landmark_rows(n, landmarks, always, seed)
     if n <= 2 or _all_alike(embeddings):
         return np.zeros((n, 2), np.float32)
+    import sklearn.decomposition  # noqa: F401 - limits reach the libraries that are loaded already
+    import umap  # noqa: F401
+
+    with threadpool_limits(1):  # sums in another order differ in the last digit, and UMAP makes another map of that
+        return _placed(embeddings, fitted, neighbours, seed)
+
+
+def _placed(
+    embeddings: Float[np.ndarray, "n d"], fitted: Int64[np.ndarray, " m"], neighbours: int, seed: int
+) -> Float32[np.ndarray, "n 2"]:
+    n = len(embeddings)
     components = _principal_components(embeddings, fitted)
     if n < FEWEST_FOR_UMAP or components.shape[1] < 2:
         plane = np.zeros((n, 2), np.float32)

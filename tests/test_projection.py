@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from reports.projection import EXACT_NEIGHBOURS_UP_TO, _landmark_rows, project
 
@@ -91,6 +92,15 @@ def test_more_rows_than_exact_neighbours_serve_are_still_repeatable() -> None:
     plane = project(rows, seed=0)
     assert neighbour_purity(plane[:500], which[:500]) > 0.95
     np.testing.assert_array_equal(plane, project(rows, seed=0))
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    rows = np.random.default_rng(0).normal(size=(600, 800)).astype(np.float32)
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(project(rows, seed=0))
+    np.testing.assert_array_equal(*found)
 
 
 def test_zero_rows_and_repeated_rows_are_placed() -> None:
