@@ -76,7 +76,7 @@ def _table(label: str, entries: Sequence[Mapping[str, Any]], marked: Sequence[Ma
     rows = ""
     for entry in entries:
         facts = entry["labels"][label]
-        name = f"<strong>{_name(entry)}</strong>" if entry in marked else _name(entry)
+        name = _name(entry) + (' <span class="flag">marked</span>' if entry in marked else "")
         cells = (entry["told"], facts.get("among"), facts.get("told"))
         rows += f'<tr><th scope="row">{name}</th>' + "".join(f'<td class="number">{_number(c)}</td>' for c in cells)
         rows += "</tr>"

@@ -184,7 +184,7 @@ def reliability_curve(before: Mapping[str, Any], after: Mapping[str, Any], name:
         figure, (axes,) = _panels(1, columns=1)
         axes.plot([0, 1], [0, 1], color=_INK, alpha=0.5, linewidth=1, linestyle=(0, (4, 3)))
         looks = (("the head's own", before, STARTS["imagenet"]), ("calibrated", after, STARTS["continued"]))
-        for label, curve, (colour, marker, dash) in looks if before["said"] != after["said"] else looks[1:]:
+        for label, curve, (colour, marker, dash) in looks if before["said"] != after["said"] else looks[:1]:
             seen, counts = np.array(curve["seen"]), np.array(curve["counts"])
             error = 1.96 * np.sqrt((seen * (1 - seen) + 1 / counts) / counts)
             axes.errorbar(

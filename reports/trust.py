@@ -67,9 +67,7 @@ def _verdict(asked: Mapping[str, Any]) -> str:
 
 def _error(asked: Mapping[str, Any]) -> str:
     before, after = asked["before"], asked["after"]
-    by_chance = (
-        f"{after['expected']:.3f} would be chance, below {after['noticed']:.3f} none is noticed, p {_p(after['p'])}"
-    )
+    by_chance = f"{after['expected']:.3f} would be chance, p {_p(after['p'])}"
     same = asked["how"] in ("none", "unfitted")
     changed = "" if same else f"; before, it was {before['error']:.3f}"
     brier = f"Brier score {after['brier']:.3f}" + ("" if same else f" (before {before['brier']:.3f})")
