@@ -6,7 +6,6 @@ from typing import Any
 
 from reports.figures import reliability_curve
 
-FEWEST = 200  # test groups, of which an error can be noticed (domainssl.evaluation.reliability.MINIMUM)
 HOW = {
     "unfitted": "they are the head's own, since too few labels could be left out of a head to fit a map",
     "none": "they are the head's own, since no map from scores to probabilities predicted clearly better",
@@ -56,11 +55,11 @@ def _question(entry: Mapping[str, Any], asked: Mapping[str, Any], name: str) -> 
 def _verdict(asked: Mapping[str, Any]) -> str:
     after = asked["after"]
     which = "Scores" if asked["two"] else "Scores of the likeliest answer"
-    if after["called"] == "probability" and after["p"] >= 0.05:
+    if after["called"] == "probability" and after["error"] <= after["noticed"]:
         return f"{which} may be read as probabilities: no error beyond chance was noticed."
     if after["called"] == "probability":
         return f"{which} may be read as probabilities that are off by about {100 * after['error']:.0f} points."
-    if after["groups"] < FEWEST:
+    if after["groups"] < after["needed"]:
         return f"{which} are not called probabilities: {after['groups']:,} test groups are too few to tell."
     return f"{which} are no probabilities."
 

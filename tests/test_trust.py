@@ -14,6 +14,7 @@ def curve(called: str, error: float = 0.021, groups: int = 2000) -> dict[str, An
         "error": error,
         "expected": 0.018,
         "noticed": 0.03,
+        "needed": 200,
         "p": 0.31,
         "groups": groups,
         "brier": 0.2,

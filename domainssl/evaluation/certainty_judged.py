@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from domainssl.evaluation.certainty import ONE_OF_SEVERAL, Certainty, by_question
 from domainssl.evaluation.conformal import COVERAGE, coverage_range
 from domainssl.evaluation.novelty import FALSE_ALARMS
-from domainssl.evaluation.reliability import one_a_group, reliability
+from domainssl.evaluation.reliability import MINIMUM, one_a_group, reliability
 
 
 def judged(
@@ -61,7 +61,7 @@ def _reliable(
     curve = {"said": found.said.tolist(), "seen": found.seen.tolist(), "counts": found.counts.tolist()}
     brier = float(((scores - np.eye(scores.shape[1])[truth]) ** 2).sum(axis=1).mean())
     numbers = {"error": found.error, "expected": found.expected, "noticed": found.noticed, "p": found.p}
-    numbers |= {"groups": found.groups, "brier": brier}
+    numbers |= {"groups": found.groups, "needed": MINIMUM, "brier": brier}
     return {"called": found.called, **numbers, **curve}
 
 
