@@ -1,19 +1,17 @@
 """What was learnt of a head's certainty as a folder of safetensors files, which say what features they go with."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from domainssl.evaluation.calibration import Calibration
 from domainssl.evaluation.certainty import Asked, Certainty
 from domainssl.evaluation.novelty import Familiar
-from domainssl.heads.files import load_head, save_head
+from domainssl.heads.files import load_head, save_head, write_arrays
 from domainssl.options import Kind
 
 _FORMAT = "domainssl.certainty.1"
@@ -34,13 +32,7 @@ def save_certainty(certainty: Certainty, folder: Path, *, features_id: str, outp
         tensors |= {f"familiar.{name}": np.array(value, order="C") for name, value in vars(certainty.familiar).items()}
     how = json.dumps([asked.how for asked in certainty.questions])
     metadata = {"format": _FORMAT, "features_id": features_id, "kind": kind, "how": how}
-    path = folder / _FILE
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        save_file(tensors, partial, metadata=metadata)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_arrays(folder / _FILE, tensors, metadata)
 
 
 def load_certainty(folder: Path, features_id: str) -> Certainty:

@@ -51,9 +51,14 @@ def save_head(head: FittedHead, path: Path, *, features_id: str, outputs: Sequen
         "kind": kind,
         "name": name,
     }
+    write_arrays(path, tensors, metadata)
+
+
+def write_arrays(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Writes arrays and texts as safetensors under another name and renames."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        save_file(tensors, partial, metadata=metadata)
+        save_file(dict(tensors), partial, metadata=dict(metadata))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
