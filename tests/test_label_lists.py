@@ -1,21 +1,20 @@
 """Lists of labels in a whole run: what is planted is listed, files and page agree, the page to hand out has neither."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
-from small_runs import calm
 
 from pipelines import Run
 from pipelines.cli import main
 from pipelines.label_lists import NEXT_LABELS, SUSPECTS, _why
 from pipelines.targets import Targets
+
+pytestmark = pytest.mark.usefixtures("calm_runs")
 
 QUIET = ["--quiet", "--workers", "1", "--device", "cpu"]
 RECIPE = """\
@@ -91,17 +90,6 @@ def write_survey(folder: Path) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     table.drop(columns="seen").to_csv(folder / "survey" / "table.csv", index=False)
     return table.set_index("name")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def same_numbers() -> Iterator[None]:
-    with calm():
-        yield
-
-
-@pytest.fixture(autouse=True)
-def one_thread(same_numbers: None) -> None:
-    torch.set_num_threads(1)  # the map of an earlier test may have changed it
 
 
 @pytest.fixture(scope="module")
