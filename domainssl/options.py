@@ -34,7 +34,7 @@ HEADS: Mapping[Kind, tuple[str, ...]] = {
     "multilabel": ("linear", "knn"),
     "ordered": ("ordinal", "knn"),
     "real": ("ridge", "knn"),
-    "votes": ("linear", "knn"),
+    "votes": ("dirichlet", "linear", "knn"),
 }
 STARTS = ("random", "imagenet", "scratch", "continued")
 

@@ -1,5 +1,6 @@
 """A trained run on new data: tomorrow's night, the second hospital. Nothing is learnt from it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from pipelines.objects import Objects
 from pipelines.predictions import predicted, write_predictions
 from pipelines.privacy import guarded, pseudonyms
 from pipelines.progress import Progress
-from pipelines.recipe import Recipe, RecipeError, check_paths, dump_fields, parse_recipe
+from pipelines.recipe import LabelEntry, Recipe, RecipeError, check_paths, dump_fields, parse_recipe
 from pipelines.recipe_toml import NotTomlError, parse_toml
 from pipelines.run_folder import RunFolder, RunFolderError
 from pipelines.steps import DEPENDS, Context, StepResult, run_steps
+from pipelines.votes import with_asked
 
 REDONE = ("classify", "rank", "report")  # quick, and they read files of the trained run that no key of a step names
 
@@ -52,7 +54,7 @@ def apply(
     work = {
         "prepare": lambda context: prepare.run(context, trained.store),
         "embed": lambda context: _embed(context, trained),
-        "classify": lambda context: _classify(context, trained, tuple(recipe.labels)),
+        "classify": lambda context: _classify(context, trained, recipe.labels),
         "rank": lambda context: rank.rank(context, trained),
         "report": lambda context: report.run(context, (_sentence(trained),)),
     }
@@ -161,7 +163,7 @@ def _embed(context: Context, trained: RunFolder) -> StepResult:
     return embed.embed_all(context, Objects(context), load_encoder(trained.encoder))
 
 
-def _classify(context: Context, trained: RunFolder, labels: tuple[str, ...]) -> StepResult:
+def _classify(context: Context, trained: RunFolder, labels: Mapping[str, LabelEntry]) -> StepResult:
     """Write predictions by the trained run's heads, and empty metrics, certainty and audit: nothing was measured."""
     ids, embedded, model = read_parts(context.run.embeddings)
     predictions = pd.DataFrame({"object_id": ids})
@@ -170,7 +172,7 @@ def _classify(context: Context, trained: RunFolder, labels: tuple[str, ...]) -> 
         head, outputs, kind, _ = load_head(path.with_name(f"{path.name}.safetensors"), features_id=model)
         certainty = load_certainty(path, features_id=model)
         predictions = predictions.assign(**predicted(label, kind, outputs, head, certainty, embedded))
-    write_predictions(predictions, context.run)
+    write_predictions(with_asked(predictions, labels), context.run)
     empty = (context.run.metrics, context.run.certainty, context.run.audit)
     for path in empty:
         write_json(path, [])

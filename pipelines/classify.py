@@ -31,6 +31,7 @@ from pipelines.recipe import Recipe
 from pipelines.run_folder import RunFolder
 from pipelines.steps import Context, StepResult
 from pipelines.targets import Targets
+from pipelines.votes import vote_facts, with_asked
 
 Features = dict[tuple[str, str], Float32[np.ndarray, "_ _"]]
 
@@ -70,6 +71,8 @@ def run(context: Context) -> StepResult:
         predictions = predictions.assign(**predicted(label, targets.kind, targets.outputs, head, certainty, embedded))
         scores[label] = certainty.calibrated(head.predict(embedded[rows]))
         facts = _judged(objects, targets, head, certainty, embedded, recipe.seed)
+        groups = objects.frame["group"].to_numpy(str)
+        facts |= vote_facts(targets, head, embedded, objects.train, groups, recipe.seed)
         trust.append({"label": label, "kind": targets.kind, **facts})
         fitted[label] = (targets, head)
     if recipe.labels:
@@ -78,7 +81,7 @@ def run(context: Context) -> StepResult:
     write_json(folder.metrics, metrics)
     write_json(folder.certainty, trust)
     write_json(folder.audit, audited(objects, rows, embedded[rows], questions, scores, recipe.seed))
-    write_predictions(predictions, folder)
+    write_predictions(with_asked(predictions, recipe.labels), folder)
     listed = {
         "label_errors": write_suspects(context, objects, embedded, {label: pair[0] for label, pair in fitted.items()}),
         "to_label": write_next_labels(context, objects, embedded, fitted),

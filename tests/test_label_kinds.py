@@ -318,7 +318,9 @@ def test_predictions_have_a_score_for_every_answer(done: Path) -> None:
         "volunteers": ["smooth", "disk", "artifact"],
     }
     expected = [name for label, of in answers.items() for name in (label, *(f"{label}:{answer}" for answer in of))]
-    trust = [name for name in found if name.endswith(("::set90", "::far"))]
+    trust = [name for name in found if name.endswith(("::set90", "::far", "::low90", "::high90"))]
+    volunteers = [f"volunteers:{answer}::{side}90" for answer in answers["volunteers"] for side in ("low", "high")]
+    assert [name for name in trust if "volunteers:" in name and "::far" not in name] == volunteers
     assert [name for name in found if name not in trust] == ["object_id", *expected]
     for label in ("colour", "barred", "brightness"):
         for held, likeliest in zip(found.get(f"{label}::set90", []), found[label], strict=False):

@@ -10,6 +10,7 @@ from domainssl.evaluation.class_metrics import CLASS_METRICS, MULTILABEL_METRICS
 from domainssl.evaluation.losses import LOSSES, PREDICTIONS, Loss
 from domainssl.evaluation.metric import Metric
 from domainssl.evaluation.value_metrics import ORDERED_METRICS, REAL_METRICS, VOTE_METRICS
+from domainssl.heads.dirichlet import fit_dirichlet
 from domainssl.heads.head import Fit
 from domainssl.heads.knn import fit_knn, fit_knn_answers, fit_knn_values, fit_knn_votes
 from domainssl.heads.lda import fit_lda
@@ -51,7 +52,7 @@ _FITS: Mapping[Kind, Mapping[str, Fit]] = {
     "multilabel": {"linear": fit_multilabel, "knn": fit_knn_answers},
     "ordered": {"ordinal": fit_ordinal, "knn": fit_knn},
     "real": {"ridge": fit_ridge, "knn": fit_knn_values},
-    "votes": {"linear": fit_votes, "knn": fit_knn_votes},
+    "votes": {"dirichlet": fit_dirichlet, "linear": fit_votes, "knn": fit_knn_votes},
 }
 _METRICS: Mapping[Kind, Mapping[str, Metric]] = {
     "classes": CLASS_METRICS,
