@@ -57,7 +57,7 @@ def finding(label: str, entries: Sequence[Mapping[str, Any]]) -> tuple[str, str]
         return f"No shortcut was noticed in {groups:,} test groups. Asked about: {names}.", "better"
     first = marked[0]["labels"][label]
     others = [attribute_name(entry) for entry in marked[1:]]
-    more = f" So do {', '.join(others)}." if others else ""
+    more = f" So {'do' if len(others) > 1 else 'does'} {', '.join(others)}." if others else ""
     return (
         f"{len(marked)} of {len(measured)} attributes could serve as a shortcut. {_begun(attribute_name(marked[0]))} "
         f"alone tells the label with {number_words(first['told'])}, and the embedding tells it with "
@@ -80,8 +80,8 @@ def _table(label: str, entries: Sequence[Mapping[str, Any]], marked: Sequence[Ma
         facts = entry["labels"][label]
         name = _name(entry) + (' <span class="flag">marked</span>' if entry in marked else "")
         cells = (entry["told"], facts.get("among"), facts.get("told"))
-        rows += f'<tr><th scope="row">{name}</th>' + "".join(f'<td class="number">{number_words(c)}</td>' for c in cells)
-        rows += "</tr>"
+        numbers = "".join(f'<td class="number">{number_words(cell)}</td>' for cell in cells)
+        rows += f'<tr><th scope="row">{name}</th>{numbers}</tr>'
     head = "".join(f'<th scope="col"{"" if i == 0 else _NUMBER}>{name}</th>' for i, name in enumerate(heads))
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
