@@ -89,9 +89,9 @@ def _counts(facts: CardFacts, groups: "pd.Series[str]", chosen: Chosen) -> dict[
     """The numbers of objects and of groups of each answer, as far as they may be said."""
     given = {name: groups[rows] for name, rows in chosen.items() if rows.any()}
     counts = {name: len(own) for name, own in given.items()}
-    people = {name: own.nunique() for name, own in given.items()}
-    everyone = np.logical_or.reduce(list(chosen.values()))
-    hidden = suppressed(counts, people, int(groups.loc[everyone].nunique()))
+    people = {name: int(own.nunique()) for name, own in given.items()}
+    everyone = pd.concat(list(given.values())) if given else groups.iloc[:0]
+    hidden = suppressed(counts, people, int(everyone.nunique()))
     if facts.shared and hidden.total in (SMALL, NOT_SMALL):
         return dict.fromkeys(chosen, (SMALL, SMALL))
     shown: dict[str, Line] = {}

@@ -10,7 +10,7 @@ from pipelines.label_sections import suspect_sentences
 from reports.audit import attribute_name, finding, number_words, suspects
 from reports.few_label_words import has_interval, headline_text, number_text, size_text
 from reports.metric_rows import EQUAL_LABELS, Column, Row, is_number, metric_name, size_order, sizes_in
-from reports.model_card import CardSection, Table
+from reports.model_card import CardSection, State, Table
 from reports.suppression import FEWEST, SMALL
 from reports.trust import error_sentence, far_sentence, sets_sentence, verdict_sentence
 
@@ -24,12 +24,11 @@ def score(facts: CardFacts) -> CardSection | None:
         return None
     primary = next((row for row in facts.metrics if row.get("primary")), None)
     size = None if primary is None else primary["labels_per_class"]
-    sentences = [f"{column.label}: {headline_text(column, size)}" for column in columns]
-    named = (
-        ""
-        if primary is None
-        else " This one difference was named before looking; all others are adjusted by Holm or exploratory."
-    )
+    sentences = [
+        f"{column.label}: {headline_text(column, size)}{_own_value(facts, column, size)}" for column in columns
+    ]
+    if primary is not None:
+        sentences[0] += " This one difference was named before looking; all others are adjusted by Holm or exploratory."
     lines = [line for column in columns for line in _score_lines(facts, column, size)]
     head = ("Label", "Metric", "Labels per class", "ImageNet alone", "This encoder", "Difference", "Test groups")
     heads = ", ".join(dict.fromkeys(f"{column.head} on {column.features} features" for column in columns))
@@ -48,7 +47,7 @@ def score(facts: CardFacts) -> CardSection | None:
         Table("Scores on the test half", head, tuple(lines)),
         Table("Other scores of this encoder", ("Label", "Metric", "Labels per class", "Score"), tuple(others[:MOST])),
     )
-    return CardSection("Score", sentences[0] + named, tuple(said), tables)
+    return CardSection("Score", sentences[0], tuple(said), tables)
 
 
 def trust(facts: CardFacts) -> CardSection | None:
@@ -72,8 +71,8 @@ def trust(facts: CardFacts) -> CardSection | None:
             told = words
         said.append(f"{name}: {'' if len(asked) == 1 else words + ' '}{sets_sentence(question)}")
     said += [f"{entry['label']}: {far_sentence(entry['far'])}" for entry in facts.trust]
-    state = "unknown" if not asked else "better" if len(sound) == len(asked) else "worse"
-    return CardSection("How far to trust a prediction", told, tuple(said), (), state)  # type: ignore[arg-type]
+    state: State = "unknown" if not asked else "better" if len(sound) == len(asked) else "worse"
+    return CardSection("How far to trust a prediction", told, tuple(said), (), state)
 
 
 def shortcuts(facts: CardFacts) -> CardSection | None:
@@ -108,7 +107,7 @@ def shortcuts(facts: CardFacts) -> CardSection | None:
         ),
     )
     told = f"{first}: {found[first][0]}"
-    return CardSection("Shortcuts and scores by level", told, tuple(said), tables, found[first][1])  # type: ignore[arg-type]
+    return CardSection("Shortcuts and scores by level", told, tuple(said), tables, found[first][1])
 
 
 def wrong_labels(facts: CardFacts) -> CardSection | None:
@@ -145,6 +144,14 @@ def own_start(facts: CardFacts) -> str:
     starts = {str(row["start"]) for row in facts.metrics}
     own = {"imagenet": "imagenet", "none": "random"}.get(facts.recipe.encoder.weights, "")
     return "continued" if facts.recipe.pretrains and "continued" in starts else own
+
+
+def _own_value(facts: CardFacts, column: Column, size: int | None) -> str:
+    """This encoder's score in words, where the headline tells of no difference."""
+    if column.headline(size) is not None:
+        return ""
+    line = _score_lines(facts, column, size)[-1]
+    return f" This encoder has a {line[1]} of {line[4]} with {line[2]} labels per class."
 
 
 def _score_lines(facts: CardFacts, column: Column, size: int | None) -> list[tuple[str, ...]]:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 from reports.metric_rows import metric_name
 
+State = Literal["better", "worse", "unknown"]
 NAMES = {
     "catalog": "catalog (which collection)",
     "pixel_mm": "mm a pixel",
@@ -42,7 +43,7 @@ def suspects(label: str, entries: Sequence[Mapping[str, Any]]) -> list[Mapping[s
     return sorted(found, key=lambda entry: -float(entry["labels"][label]["told"]["value"]))
 
 
-def finding(label: str, entries: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+def finding(label: str, entries: Sequence[Mapping[str, Any]]) -> tuple[str, State]:
     """What the audit says of a label in plain text, and its state: better, worse (some are marked) or unknown."""
     asked = [entry for entry in entries if "told" in entry["labels"][label]]
     measured = [entry for entry in asked if _has_interval(entry["labels"][label])]
