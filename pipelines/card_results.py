@@ -9,7 +9,7 @@ from pipelines.findings import retrieval_sentence, trouble_sentence
 from pipelines.label_sections import suspect_sentences
 from reports.audit import attribute_name, finding, number_words, suspects
 from reports.few_label_words import has_interval, headline_text, number_text, size_text
-from reports.metric_rows import EQUAL_LABELS, Column, Row, is_number, metric_name, size_order, sizes_in
+from reports.metric_rows import EQUAL_LABELS, Column, Row, is_number, metric_name, size_order, sizes_in, verdict
 from reports.model_card import CardSection, State, Table
 from reports.suppression import FEWEST, SMALL
 from reports.trust import error_sentence, far_sentence, sets_sentence, verdict_sentence
@@ -47,7 +47,9 @@ def score(facts: CardFacts) -> CardSection | None:
         Table("Scores on the test half", head, tuple(lines)),
         Table("Other scores of this encoder", ("Label", "Metric", "Labels per class", "Score"), tuple(others[:MOST])),
     )
-    return CardSection("Score", sentences[0], tuple(said), tables)
+    better: dict[str, State] = {"better": "better", "worse": "worse"}
+    state = "unknown" if primary is None else better.get(verdict(primary), "unknown")
+    return CardSection("Score", sentences[0], tuple(said), tables, state)
 
 
 def trust(facts: CardFacts) -> CardSection | None:
@@ -58,8 +60,11 @@ def trust(facts: CardFacts) -> CardSection | None:
     sound = [question for _, question in asked if question["after"]["called"] == "probability"]
     said = [
         f"Of the head that predicts ({_heads(facts)}), which learnt from all labels of the training half; measured on "
-        f"the test half, one object a group. It holds for {facts.image} like these, with each answer as common as here."
+        "the test half, one object a group.",
+        f"It holds for {facts.image} like these, with each answer as common as here.",
     ]
+    if any(entry["kind"] in ("yes_no", "multilabel") for entry in facts.trust):
+        said.append("Brier scores are here the sum over yes and no, in the tables above over yes alone.")
     told = f"Scores may be read as probabilities for {len(sound)} of {several(len(asked), 'question', 'questions')}."
     if not asked:
         told = (

@@ -56,7 +56,7 @@ def _start(facts: CardFacts) -> tuple[str, str, bool]:
         return "random weights", "none is needed: they are of nobody", False
     if weights == "imagenet":
         source = imagenet_source(facts.recipe.encoder.name)
-        licence = f"{source.licence} of the file" if source.licence else "not stated where they are from"
+        licence = f"{source.licence} (of the weights' file)" if source.licence else "not stated where they are from"
         digest = f" (sha256 {source.sha256})" if source.sha256 and not facts.shared else ""
         return f"ImageNet weights ({source.learnt_from}) of {source.where}{digest}", licence, not source.licence
     digest = facts.manifest.get("inputs", {}).get("weights", {}).get("weights", "")

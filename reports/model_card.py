@@ -115,7 +115,7 @@ def _html_section(section: CardSection) -> str:
     said = "".join(f"<li>{_html(sentence)}</li>" for sentence in section.said)
     listed = f'<ul class="findings">{said}</ul>' if said else ""
     tables = "".join(map(_html_table, filter(_has_rows, section.tables)))
-    more = f"<details><summary>{_html(section.heading)}: all of it</summary>{listed}{tables}</details>"
+    more = f"<details><summary>{_html(section.heading)}: details</summary>{listed}{tables}</details>"
     return (
         f'<h3>{_html(section.heading)}</h3><div class="verdict {section.state}"><p>{_html(section.finding)}</p></div>'
         f"{more if listed or tables else ''}"

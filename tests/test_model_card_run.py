@@ -168,7 +168,7 @@ def test_without_pretraining(facts: CardFacts) -> None:
     bare = dataclasses.replace(facts, recipe=recipe, manifest=manifest, encoder=None, encoder_hash=None, training=[])
     found = section(bare, "weights")
     assert found.finding.startswith("The encoder is used as it came, after 0 epochs of training here: ImageNet weights")
-    assert ("Licence of the start", "Apache-2.0 of the file") in found.tables[0].rows
+    assert ("Licence of the start", "Apache-2.0 (of the weights' file)") in found.tables[0].rows
     assert any("non-commercial" in sentence for sentence in found.said)
     for name in ("purpose", "data", "limits", "cost", "reproduction"):
         assert "None" not in section(bare, name).finding
