@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from domainssl.options import HEADS
+from pipelines.audit import OTHER
 from pipelines.card_facts import CardFacts, several
 from pipelines.findings import retrieval_sentence, trouble_sentence
 from pipelines.label_sections import suspect_sentences
@@ -216,8 +217,17 @@ def _levels(facts: CardFacts) -> list[tuple[str, ...]]:
                 few = facts.strict and level["groups"] < FEWEST
                 numbers = (SMALL, SMALL) if few else (number_words(level), f"{level['groups']:,}")
                 metric = metric_name(str(level["metric"] or ""))
-                lines.append((label, attribute_name(entry), str(level["level"]), metric, *numbers))
+                lines.append(
+                    (label, attribute_name(entry), _level_name(facts, entry, str(level["level"])), metric, *numbers)
+                )
     return lines
+
+
+def _level_name(facts: CardFacts, entry: Mapping[str, Any], level: str) -> str:
+    """A pseudonym (of a site, a scanner) is an id all the same, so the card numbers these."""
+    if facts.domain.kept.get(str(entry["attribute"])) != "pseudonym" or level == OTHER:
+        return level
+    return f"number {1 + list(entry['levels']).index(level)}"
 
 
 def _of(entry: Mapping[str, Any], question: Mapping[str, Any]) -> str:
