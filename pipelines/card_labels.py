@@ -8,6 +8,7 @@ import pandas as pd
 from jaxtyping import Bool
 
 from pipelines.card_facts import CardFacts, several
+from pipelines.targets import Targets
 from reports.few_labels import KIND_NAMES
 from reports.model_card import CardSection, Table
 from reports.suppression import NOT_SMALL, SMALL, suppressed, tells_age, top_coded
@@ -32,12 +33,13 @@ def labels(facts: CardFacts) -> CardSection:
     kinds: list[Line] = []
     answers: list[Line] = []
     for label, entry in recipe.labels.items():
-        known = pd.Series(~np.isnan(facts.objects.targets(label).y).all(axis=1))
+        found = facts.objects.targets(label)
+        known = pd.Series(~np.isnan(found.y).all(axis=1))
         halves = [facts.counted(known & (facts.objects.frame["half"] == half)) for half in ("train", "test")]
         halves = [] if facts.shared else halves  # from which an answer of few could be had
         kinds.append((_shown(facts, label), KIND_NAMES[entry.kind], "no" if label in untold else "yes", *halves))
         if entry.kind in COUNTED:
-            answers += _answers(facts, label)
+            answers += _answers(facts, label, found)
     if len(answers) > MOST:
         said.append(f"Of {len(answers):,} answers, the first {MOST} are counted here.")
     words = [f"{half} half: {what}" for half in ("Training", "Test") for what in (facts.image, facts.group)]
@@ -55,13 +57,13 @@ def origin_stated(facts: CardFacts, label: str) -> bool:
     return told or bool(facts.recipe.labels[label].provenance)
 
 
-def _answers(facts: CardFacts, label: str) -> list[Line]:
+def _answers(facts: CardFacts, label: str, found: Targets) -> list[Line]:
     """How often each answer was given in both halves, by objects and by groups.
 
     Where small counts are hidden, they are so half by half, each finding of several against its absence; shared, an
     answer of few has no line, and ages that become one another have none.
     """
-    frame, found = facts.objects.frame, facts.objects.targets(label)
+    frame = facts.objects.frame
     cells: dict[str, Line] = dict.fromkeys(found.outputs, ())
     for half in ("train", "test"):
         rows = (frame["half"] == half).to_numpy(bool)

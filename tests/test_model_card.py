@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reports.model_card import CardSection, ModelCard, Table, card_html, card_markdown, markdown_text, write_card
@@ -86,6 +86,10 @@ def plain(text: str) -> str:
 
 @settings(deadline=None)
 @given(HOSTILE, HOSTILE)
+@example("- a", "1. a")
+@example("12) a", "+ a")
+@example("===", "---")
+@example("_a_", "a\\")
 def test_no_word_becomes_a_mark(one: str, two: str) -> None:
     markdown = pytest.importorskip("markdown_it", reason="markdown-it-py is absent")
     reader = markdown.MarkdownIt("commonmark").enable(["table", "strikethrough"])
