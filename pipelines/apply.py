@@ -184,5 +184,6 @@ def _sentence(trained: RunFolder) -> str:
     count = trained.record("rank").get("ranked")
     return (
         f"A run that was trained before was applied to these images: its encoder and heads; oddity is measured against "
-        f"the {count:,} objects that it ranked. Nothing was learnt from these images and no score was measured on them."
+        f"the {count:,} objects that it ranked. Nothing was learnt from these images and no score was measured on "
+        "them; what is known of the run stands in its own model_card.md."
     )

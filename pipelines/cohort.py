@@ -25,20 +25,30 @@ def cohort_sentences(recipe: Recipe, objects: Objects, run: RunFolder, *, applie
     so that nothing was split and no label read."""
     if DOMAINS[recipe.domain].survey is None:
         return []
+    said = image_sentences(recipe, objects, run, applied=applied)
+    return said if applied else [*said, *label_sentences(recipe, objects)]
+
+
+def image_sentences(recipe: Recipe, objects: Objects, run: RunFolder, *, applied: bool = False) -> list[str]:
+    """Those about patients and images: halves, views, windows, resolution, marks."""
     frame, prepared = objects.frame, run.record("prepare")
     counts = prepared.get("counts", {})
     said = [] if applied or not recipe.labels else [*_halves(frame, recipe, counts), *_balance(frame, recipe)]
     said += [*_unknown_patients(counts), *_views(frame), *_window(frame, prepared.get("preparation", ""))]
-    said += [*_resolution(frame, recipe), *_marks(counts, len(frame), recipe.store.size, applied=applied)]
-    if applied:
-        return said
+    return [*said, *_resolution(frame, recipe), *_marks(counts, len(frame), recipe.store.size, applied=applied)]
+
+
+def label_sentences(recipe: Recipe, objects: Objects) -> list[str]:
+    """Those about labels, in any domain: what uncertain and empty cells count as, and the labels' origin."""
     collections = [COLLECTIONS[entry.layout] for entry in recipe.catalog if entry.layout is not None]
-    said += [s for label, entry in recipe.labels.items() for s in _labels(frame, label, entry, told=bool(collections))]
+    told = bool(collections)
+    said = [s for label, entry in recipe.labels.items() for s in _labels(objects.frame, label, entry, told=told)]
     for collection in collections if recipe.labels else ():
         level = "each image carries the label of its study" if collection.level == "study" else "one label an image"
         said.append(f"Labels of {collection.title}: {collection.source}; {level}.")
     if recipe.labels and recipe.encoder.weights.endswith(".safetensors"):
-        said.append("The encoder started from a file: whether its training saw patients of the test half is not known.")
+        whom = "patients" if DOMAINS[recipe.domain].private else "objects"
+        said.append(f"The encoder started from a file: whether its training saw {whom} of the test half is not known.")
     return said
 
 

@@ -150,8 +150,8 @@ class LabelEntry(BaseModel):
     ordered levels that are no numbers, from the lowest. `prevalence` is that of the population in mind, for PPV and
     NPV (of yes, or by finding); `outlier` is the error beyond which a real value's prediction counts as an outlier.
     `unknown` are cells that stand for no value: a number in any notation, a text as it is written.
-    Of findings: what -1 counts as (`uncertain`; needed where there is any) and an empty cell (`blank`), and in
-    `provenance` how the labels came about, in words that the page repeats.
+    Of findings: what -1 counts as (`uncertain`; needed where there is any) and an empty cell (`blank`). `provenance`
+    says how the labels came about, in words that page and model card repeat.
 
     With `tree` (see `catalogs.galaxies.question_trees`) the label's name is that of a question, and the columns of its
     votes, as counted or debiased (`form`), go by their published names. Votes are unknown where fewer than `min_votes`

@@ -23,8 +23,6 @@ def radiograph_problems(recipe: Mapping[str, Any]) -> list[str]:
         if entry["layout"] is not None and entry["table"] is not None:
             problems.append(f"{key}.layout: the collection's own tables are read; leave out table, or layout")
     for name, entry in recipe["labels"].items():
-        if elsewhere and entry["provenance"] is not None:
-            problems.append(f"labels.{name}.provenance: is for chest_xrays; leave it out")
         findings = entry["kind"] == "yes_no" or (entry["kind"] == "multilabel" and entry["columns"])
         if not findings and (entry["uncertain"] is not None or entry["blank"] != "unknown"):
             key = "uncertain" if entry["uncertain"] is not None else "blank"

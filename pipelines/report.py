@@ -21,12 +21,14 @@ from pipelines.cohort import cohort_sentences
 from pipelines.domains import DOMAINS
 from pipelines.findings import findings, notices, retrieval_sentence
 from pipelines.label_sections import label_lists, suspect_sentences
+from pipelines.model_card import model_card
 from pipelines.objects import Objects
 from pipelines.panels import drawn_panels
 from pipelines.recipe import used_options
 from pipelines.steps import Context, StepResult
 from reports.exports import write_projection
 from reports.label_exports import write_curves_svg, write_metrics_csv
+from reports.model_card import write_card
 from reports.page import Page, write_page
 from reports.projection import project
 
@@ -36,7 +38,8 @@ HIDDEN_COLUMNS = ("object_id", "group", "split")
 
 
 def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
-    """Write projection.parquet and report.html; `said` are findings to begin with."""
+    """Write projection.parquet, report.html and model_card.md; `said` are findings to begin with, of a run that was
+    trained before and is applied, whose page has no card."""
     recipe, folder = context.recipe, context.run
     folder.shared.unlink(missing_ok=True)  # what it says may no longer hold
     objects = Objects(context)
@@ -67,6 +70,8 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
         found = same_group_retrieval(embedded, patients, seed=recipe.seed)
         own_findings.append(retrieval_sentence(found))
         facts["same_patient_retrieval"] = None if found is None else asdict(found)
+    # Applied, a run is that of another card, which is not repeated here.
+    card = None if said else model_card(context, objects, facts.get("same_patient_retrieval"))
     page = Page(
         title=DOMAINS[recipe.domain].title,
         subtitle=f"{', '.join(entry.name for entry in recipe.catalog)}: {len(ids):,} objects in {_bands(recipe.bands)}",
@@ -90,12 +95,16 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
         panels=drawn_panels(folder.panels, recipe.domain, objects.store.bands, _scale(objects.store)),
         quarantine=summary(read_quarantine(folder.quarantine)),
         provenance=provenance(manifest, recipe.model_dump(mode="json")),
+        card=card,
     )
     write_page(folder.report, page)
+    if card is not None:
+        write_card(folder.model_card, card)
     write_metrics_csv(metrics, folder.metrics_csv)
     for label in recipe.labels:
         write_curves_svg(metrics, label, folder.folder / f"curves-{safe_name(label)}.svg")
-    return StepResult((folder.report, folder.projection), facts)
+    cards = () if card is None else (folder.model_card,)
+    return StepResult((folder.report, folder.projection, *cards), facts)
 
 
 def pictures(objects: Objects, rows: Int64[np.ndarray, " n"], side: int, domain: str) -> UInt8[np.ndarray, "n s s 3"]:

@@ -188,6 +188,11 @@ class RunFolder:
     def report(self) -> Path:
         return self.folder / "report.html"
 
+    @property
+    def model_card(self) -> Path:
+        """What a stranger must know of the encoder and its heads, in Markdown."""
+        return self.folder / "model_card.md"
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Holds the run for this process while the block runs, and clears what killed processes left half-written.

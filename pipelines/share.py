@@ -11,6 +11,7 @@ from catalogs.quarantine import read_quarantine
 from domainssl.evaluation.retrieval import Retrieval
 from pipelines.domains import DOMAINS
 from pipelines.findings import change_sentences, collapse_sentences, notices, retrieval_sentence
+from pipelines.model_card import model_card
 from pipelines.objects import Objects
 from pipelines.privacy import PublicError, guarded
 from pipelines.recipe import Recipe, used_options
@@ -51,8 +52,8 @@ def _page(context: Context) -> SharedPage:
     left_out, left_out_people = _left_out(folder, private=domain.private)
     said = [*change_sentences(shared_rows(metrics)), *collapse_sentences(training)]
     said += _trouble_sentences(pd.read_parquet(folder.anomalies_parquet), people.set_axis(objects.frame["object_id"]))
+    found = folder.record("report").get("same_patient_retrieval")
     if domain.private:
-        found = folder.record("report")["same_patient_retrieval"]
         said.append(retrieval_sentence(None if found is None else Retrieval(**found), counted=False))
     return SharedPage(
         title=f"{domain.title}: aggregate results",
@@ -67,6 +68,7 @@ def _page(context: Context) -> SharedPage:
         provenance=_provenance(recipe, folder.read_manifest()),
         image="images" if domain.private else "objects",
         person="patients" if domain.private else "objects",
+        card=model_card(context, objects, found, shared=True),
     )
 
 

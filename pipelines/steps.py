@@ -140,11 +140,11 @@ FILES: dict[str, tuple[str, ...]] = {
         *("suspects", "next_labels"),
     ),
     "rank": ("anomalies", "anomalies_parquet"),
-    "report": ("projection", "metrics_csv", "report", "shared"),
+    "report": ("projection", "metrics_csv", "report", "shared", "model_card"),
 }
 
 # Raised where a step writes other files than before, so that runs made before are brought up to date.
-FORMS: dict[str, int] = {"classify": 2}
+FORMS: dict[str, int] = {"classify": 2, "report": 2}
 
 # What --force removes beside these. Checkpoints carry a key of their own, which labels are no part of: with other
 # labels the best checkpoint is chosen anew, but nothing is trained again.

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 from reports.metric_rows import metric_name
 
+State = Literal["better", "worse", "unknown"]
 NAMES = {
     "catalog": "catalog (which collection)",
     "pixel_mm": "mm a pixel",
@@ -42,32 +43,34 @@ def suspects(label: str, entries: Sequence[Mapping[str, Any]]) -> list[Mapping[s
     return sorted(found, key=lambda entry: -float(entry["labels"][label]["told"]["value"]))
 
 
-def _label(label: str, entries: Sequence[Mapping[str, Any]]) -> str:
+def finding(label: str, entries: Sequence[Mapping[str, Any]]) -> tuple[str, State]:
+    """What the audit says of a label in plain text, and its state: better, worse (some are marked) or unknown."""
     asked = [entry for entry in entries if "told" in entry["labels"][label]]
     measured = [entry for entry in asked if _has_interval(entry["labels"][label])]
     marked = suspects(label, entries)
     if not asked:
-        said, state = "Whether attributes tell this label was not measured: it is of no classes.", "unknown"
-    elif not measured:
-        said, state = "Whether attributes tell this label is not estimable: too few test groups.", "unknown"
-    elif not marked:
-        names = ", ".join(_name(entry) for entry in measured)
+        return "Whether attributes tell this label was not measured: it is of no classes.", "unknown"
+    if not measured:
+        return "Whether attributes tell this label is not estimable: too few test groups.", "unknown"
+    if not marked:
+        names = ", ".join(map(attribute_name, measured))
         groups = measured[0]["told"]["groups"]
-        said = f"No shortcut was noticed in {groups:,} test groups. Asked about: {names}."
-        state = "better"
-    else:
-        first = marked[0]["labels"][label]
-        others = [_name(entry) for entry in marked[1:]]
-        more = f" So do {', '.join(others)}." if others else ""
-        said = (
-            f"{len(marked)} of {len(measured)} attributes could serve as a shortcut. {_begun(_name(marked[0]))} "
-            f"alone tells the label with {_number(first['told'])}, and the embedding tells it with "
-            f"{_number(first['among'])} among objects of one class.{more}"
-        )
-        state = "worse"
+        return f"No shortcut was noticed in {groups:,} test groups. Asked about: {names}.", "better"
+    first = marked[0]["labels"][label]
+    others = [attribute_name(entry) for entry in marked[1:]]
+    more = f" So {'do' if len(others) > 1 else 'does'} {', '.join(others)}." if others else ""
     return (
-        f'<div class="label-column"><h3>{escape(label)}</h3><div class="verdict {state}"><p><strong>{said}</strong></p>'
-        f"</div>{_table(label, entries, marked)}{_levels(label, entries)}</div>"
+        f"{len(marked)} of {len(measured)} attributes could serve as a shortcut. {_begun(attribute_name(marked[0]))} "
+        f"alone tells the label with {number_words(first['told'])}, and the embedding tells it with "
+        f"{number_words(first['among'])} among objects of one class.{more}"
+    ), "worse"
+
+
+def _label(label: str, entries: Sequence[Mapping[str, Any]]) -> str:
+    said, state = finding(label, entries)
+    return (
+        f'<div class="label-column"><h3>{escape(label)}</h3><div class="verdict {state}"><p><strong>{escape(said)}'
+        f"</strong></p></div>{_table(label, entries, suspects(label, entries))}{_levels(label, entries)}</div>"
     )
 
 
@@ -78,8 +81,8 @@ def _table(label: str, entries: Sequence[Mapping[str, Any]], marked: Sequence[Ma
         facts = entry["labels"][label]
         name = _name(entry) + (' <span class="flag">marked</span>' if entry in marked else "")
         cells = (entry["told"], facts.get("among"), facts.get("told"))
-        rows += f'<tr><th scope="row">{name}</th>' + "".join(f'<td class="number">{_number(c)}</td>' for c in cells)
-        rows += "</tr>"
+        numbers = "".join(f'<td class="number">{number_words(cell)}</td>' for cell in cells)
+        rows += f'<tr><th scope="row">{name}</th>{numbers}</tr>'
     head = "".join(f'<th scope="col"{"" if i == 0 else _NUMBER}>{name}</th>' for i, name in enumerate(heads))
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
@@ -94,7 +97,7 @@ def _levels(label: str, entries: Sequence[Mapping[str, Any]]) -> str:
             metric = metric or str(level["metric"] or "")
             rows += (
                 f'<tr><th scope="row">{_name(entry)}: {escape(str(level["level"]))}</th>'
-                f'<td class="number">{_number(level)}</td><td class="number">{level["groups"]:,}</td></tr>'
+                f'<td class="number">{number_words(level)}</td><td class="number">{level["groups"]:,}</td></tr>'
             )
     if not rows:
         return ""
@@ -115,12 +118,18 @@ def _begun(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _name(entry: Mapping[str, Any]) -> str:
+def attribute_name(entry: Mapping[str, Any]) -> str:
+    """What an entry's attribute is called, as plain text."""
     name = str(entry["attribute"])
-    return escape(NAMES.get(name, name))
+    return NAMES.get(name, name)
 
 
-def _number(facts: Mapping[str, Any] | None) -> str:
+def _name(entry: Mapping[str, Any]) -> str:
+    return escape(attribute_name(entry))
+
+
+def number_words(facts: Mapping[str, Any] | None) -> str:
+    """A measured number with its interval, as plain text; why there is none."""
     if facts is None:
         return "–"
     if facts["value"] is None:

@@ -1,7 +1,7 @@
 """Few labels in words: the sentences of the page, its numbers and what stands where there is none."""
 
 from collections.abc import Iterable, Sequence
-from html import escape
+from html import escape, unescape
 from typing import Any
 
 from reports.metric_rows import (
@@ -54,6 +54,11 @@ def headline_sentence(column: Column, size: int | None) -> str:
         sides = f", {number_text(one['value'], digits)} against {number_text(two['value'], digits)}"
     difference = number_text(row["value"], digits, signed=True)
     return f"{where}, {words}: {name}{sides}, difference {difference} ({_sureness(row, digits)}{direction})."
+
+
+def headline_text(column: Column, size: int | None) -> str:
+    """The same sentence as plain text."""
+    return unescape(headline_sentence(column, size))
 
 
 def equal_sentence(row: Row, unit: str = "labels per class") -> str:

@@ -18,6 +18,7 @@ from reports import payload, sections
 from reports.atomic import replacing
 from reports.audit import audit_section
 from reports.label_lists import LabelList, label_list_links, label_list_sections
+from reports.model_card import ModelCard, card_html
 from reports.panels import Drawn, panels_section
 from reports.projection import FEWEST_FOR_UMAP
 from reports.trust import trust_section
@@ -41,7 +42,7 @@ class Page:
     an epoch (see figures.training_curves), `guard` which encoder was chosen and why (see sections.training), `panels`
     pictures of what the method does, `quarantine` the number of objects left out by reason, `provenance` nested facts.
     Parts that are empty are said to be absent; `label_lists`, each a section after the anomalies, are left out where
-    they are.
+    they are, and so is the `card`.
     """
 
     title: str
@@ -66,6 +67,7 @@ class Page:
     panels: Sequence[Drawn] = ()
     quarantine: Mapping[str, int] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    card: ModelCard | None = None
 
     def __post_init__(self) -> None:
         count = len(self.object_ids)
@@ -134,6 +136,8 @@ def write_page(path: Path, page: Page) -> None:
         training=sections.training(page.training, page.guard) + panels_section(page.panels),
         left_out=sections.left_out(page.quarantine, kept=count),
         provenance=sections.provenance(page.provenance),
+        card_link='\n<a href="#model-card">Model card</a>' if page.card else "",
+        card=card_html(page.card, "The same text stands in model_card.md, to go with the encoder."),
         data=payload.script_json(_data(page, row_of)),
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),
     )

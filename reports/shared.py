@@ -14,6 +14,7 @@ from typing import Any, final
 
 from reports import sections
 from reports.atomic import replacing
+from reports.model_card import ModelCard, card_html
 from reports.shared_rows import shared_rows
 from reports.suppression import FEWEST, NOT_SMALL, OLDEST, SMALL, suppressed, top_coded
 
@@ -33,9 +34,9 @@ class SharedPage:
     """What the page shows; see reports.page.Page for `metrics`, `training` and `guard`.
 
     `title`, `notices`, `findings`, `guard` and `provenance` must hold no count of people or images, no id and no name
-    that comes from data; labels and classes in `metrics` are shown, as far as they are of enough people. `used` are the
-    images of the run, `left_out` those left out by reason, `left_out_people` all to whom these belong. `image` and
-    `person` are what they are called, in the plural.
+    that comes from data; `card` (see pipelines.card_facts) none of few. Labels and classes in `metrics` are shown, as
+    far as they are of enough people. `used` are the images of the run, `left_out` those left out by reason,
+    `left_out_people` all to whom these belong. `image` and `person` are what they are called, in the plural.
     """
 
     title: str
@@ -48,6 +49,7 @@ class SharedPage:
     training: Sequence[Mapping[str, Any]] = ()
     guard: Mapping[str, Any] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    card: ModelCard | None = None
     image: str = "images"
     person: str = "patients"
 
@@ -69,6 +71,8 @@ def write_shared(path: Path, page: SharedPage) -> None:
         training=sections.training(page.training, page.guard),
         left_out=_left_out(page),
         provenance=sections.provenance(_coded(page.provenance)),
+        card_link='\n<a href="#model-card">Model card</a>' if page.card else "",
+        card=card_html(page.card, "The run's own card says more."),
     )
     with replacing(path) as partial:
         partial.write_bytes(text.encode("utf-8", errors="replace"))

@@ -50,13 +50,14 @@ def _question(entry: Mapping[str, Any], asked: Mapping[str, Any], name: str) -> 
     sound = after["called"] == "probability"
     figure = reliability_curve(asked["before"], after, name, "Scores against how often they were right")
     return (
-        f'{heading}<div class="verdict {"better" if sound else "worse"}"><p><strong>{_verdict(asked)}</strong> '
-        f"{_error(asked)}</p>{_sets(asked)}</div>"
+        f'{heading}<div class="verdict {"better" if sound else "worse"}"><p><strong>{verdict_sentence(asked)}</strong> '
+        f"{error_sentence(asked)}</p><p>{_html(sets_sentence(asked))}</p></div>"
         f'<div class="figure">{figure}</div>{_by_class(asked)}'
     )
 
 
-def _verdict(asked: Mapping[str, Any]) -> str:
+def verdict_sentence(asked: Mapping[str, Any]) -> str:
+    """Whether a question's scores are probabilities, as plain text; `asked` is one of an entry's questions."""
     after = asked["after"]
     which = "Scores" if asked["two"] else "Scores of the likeliest answer"
     if after["called"] == "probability" and after["error"] <= after["noticed"]:
@@ -68,7 +69,8 @@ def _verdict(asked: Mapping[str, Any]) -> str:
     return f"{which} are no probabilities."
 
 
-def _error(asked: Mapping[str, Any]) -> str:
+def error_sentence(asked: Mapping[str, Any]) -> str:
+    """How far its scores were off, as plain text."""
     before, after = asked["before"], asked["after"]
     by_chance = f"{after['expected']:.3f} would be chance, p {_p(after['p'])}"
     same = asked["how"] in ("none", "unfitted")
@@ -84,16 +86,17 @@ def _p(value: float) -> str:
     return "below 0.01" if value < 0.01 else f"= {value:.2f}"
 
 
-def _sets(asked: Mapping[str, Any]) -> str:
+def sets_sentence(asked: Mapping[str, Any]) -> str:
+    """How often its sets of answers held the truth, as plain text, or why there are none."""
     sets = asked.get("sets")
     if sets is None:
-        return "<p>No sets: of fewer than 9 groups, or of some answer of none, a head could leave the labels out.</p>"
+        return "No sets: of fewer than 9 groups, or of some answer of none, a head could leave the labels out."
     low, high = sets["range"]
     return (
-        f"<p>Sets of answers that promise to hold the truth in {sets['promised']:.0%} of objects held it in "
+        f"Sets of answers that promise to hold the truth in {sets['promised']:.0%} of objects held it in "
         f"{_share(sets)} of {sets['groups']:,} test groups. By the luck of the {sets['rows']:,} groups they were "
         f"calibrated on, between {low:.0%} and {high:.0%} had to be expected. They have {sets['size']:.2f} answers on "
-        f"average; {sets['one']:.0%} have one.</p>"
+        f"average; {sets['one']:.0%} have one."
     )
 
 
@@ -102,7 +105,7 @@ def _by_class(asked: Mapping[str, Any]) -> str:
     if sets is None or len(sets["class"]) < 2:
         return ""
     rows = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td class="number">{_share(covered)}</td>'
+        f'<tr><th scope="row">{escape(name)}</th><td class="number">{_html(_share(covered))}</td>'
         f'<td class="number">{covered["groups"]:,}</td></tr>'
         for name, covered in sets["class"].items()
     )
@@ -115,8 +118,13 @@ def _by_class(asked: Mapping[str, Any]) -> str:
 
 
 def _far(far: Mapping[str, Any] | None) -> str:
+    return f"<p>{_html(far_sentence(far))}</p>"
+
+
+def far_sentence(far: Mapping[str, Any] | None) -> str:
+    """How many test groups are far from all labels and how often the head was right there, as plain text."""
     if far is None:
-        return "<p>Which objects are far from all labelled ones cannot be told: fewer than 100 labelled groups.</p>"
+        return "Which objects are far from all labelled ones cannot be told: fewer than 100 labelled groups."
     right = far.get("right") or {}
     told = ""
     if len(right) == 2:
@@ -125,10 +133,14 @@ def _far(far: Mapping[str, Any] | None) -> str:
             "the others."
         )
     return (
-        f"<p>{_share(far)} of the labelled test groups are far from every labelled object of the training half, where "
-        f"{far['promised']:.0%} would be expected of objects of the same kinds.{told}</p>"
+        f"{_share(far)} of the labelled test groups are far from every labelled object of the training half, where "
+        f"{far['promised']:.0%} would be expected of objects of the same kinds.{told}"
     )
 
 
 def _share(facts: Mapping[str, Any]) -> str:
-    return f"{100 * facts['value']:.1f}&nbsp;% ({100 * facts['low']:.1f} to {100 * facts['high']:.1f})"
+    return f"{100 * facts['value']:.1f}\u00a0% ({100 * facts['low']:.1f} to {100 * facts['high']:.1f})"
+
+
+def _html(text: str) -> str:
+    return escape(text).replace("\u00a0", "&nbsp;")

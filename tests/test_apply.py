@@ -74,6 +74,9 @@ def test_the_run_s_own_objects_get_their_own_answers(folder: Path, tmp_path: Pat
     assert json.loads((out / "metrics.json").read_text()) == []
     page = (out / "report.html").read_text()
     assert "was applied to these images" in page
+    assert 'id="model-card"' not in page  # the card is the trained run's
+    assert not (out / "model_card.md").exists()
+    assert 'id="model-card"' in (folder / "run" / "report.html").read_text()
     assert "120 objects that it ranked" in page
 
 

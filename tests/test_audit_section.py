@@ -31,7 +31,7 @@ def test_what_could_serve_as_a_shortcut_leads_with_its_numbers() -> None:
     assert [one["attribute"] for one in suspects("<sick>", entries)] == ["site", "<view>"]
     text = audit_section(entries)
     assert "2 of 4 attributes could serve as a shortcut. Site alone tells the label with 0.700 (0.670 to 0.730)" in text
-    assert "So do &lt;view&gt;." in text
+    assert "So does &lt;view&gt;." in text
     assert "not estimable" in text
     assert "<view>" not in text
     assert "<low>" not in text

@@ -85,7 +85,7 @@ def test_a_run_leaves_every_file_of_the_design(done: Path) -> None:
         *("recipe.toml", "manifest.json", "catalog.parquet", "quarantine.csv", "store", "checkpoints"),
         *("pretraining.jsonl", "encoder.safetensors", "embeddings", "heads", "predictions.parquet", "metrics.json"),
         *("anomalies.csv", "anomalies.parquet", "projection.parquet", "report.html"),
-        *("suspects.csv", "next_labels.csv"),
+        *("suspects.csv", "next_labels.csv", "model_card.md"),
     )
     assert [name for name in expected if not (done / name).exists()] == []
     assert not list(done.rglob("*.part"))

@@ -228,6 +228,8 @@ def test_a_whole_run_leaves_no_trace(
     said = "".join(capfd.readouterr())
     assert TOKEN.lower() not in said.lower()
     assert leaks(out) == []
+    assert (out / "run" / "model_card.md").stat().st_size > 1000  # so it was searched
+    assert len(list(out.rglob("model_card.md"))) == 1
 
     catalog = pd.read_parquet(out / "run" / "catalog.parquet")
     assert catalog["object_id"].str.fullmatch(r"img-[a-z2-7]{16}").all()

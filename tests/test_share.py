@@ -126,6 +126,25 @@ def test_small_counts_and_rare_classes_and_ages_are_hidden(shared: Path) -> None
     assert "rare" not in text[text.index('id="few-labels"') :]
 
 
+def test_the_card_is_shared_without_what_tells_of_few(shared: Path) -> None:
+    text, own = shared.read_text(), (shared.parent / "model_card.md").read_text()
+    section = text[text.index('<section id="model-card"') :]
+    for heading in ("Data", "Labels", "Encoder and weights", "Limits"):
+        assert f"<h3>{heading}</h3>" in section
+    assert f"{2 * PATIENTS} images from 1 catalog" in section
+    assert "hospital" not in section
+    assert "How far to trust" not in section
+    counts = re.findall(
+        r'<td class="number">([\d,]+)</td>', section[section.index("How often each answer") :].split("</table>")[0]
+    )
+    assert all(int(count) >= 10 for count in counts)
+    assert "| finding |" in own  # at home, rare answers are named, and their numbers hidden
+    assert re.search(r"rare \| \\< 10 \| \\< 10 \|", own) or re.search(r"rare \| 0 \| 0 \|", own)
+    assert re.search(r"\| site \| number 2 \| ", own)  # whose pseudonym is an id all the same
+    assert not re.search(PSEUDONYM, own.encode())
+    assert "/" + TOKEN not in own
+
+
 def test_the_manifest_keeps_how_well_patients_are_told_apart(shared: Path) -> None:
     kept = json.loads((shared.parent / "manifest.json").read_text())["steps"]["report"]["same_patient_retrieval"]
     retrieval = Retrieval(**kept)
