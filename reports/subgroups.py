@@ -23,8 +23,8 @@ def subgroups_section(entries: Sequence[Mapping[str, Any]]) -> str:
         '<p class="soft how">How to read: exploratory, on the test half. A gap is between the two levels of an '
         "attribute that differ most clearly, and is called more than chance where its p, adjusted for all levels, "
         "attributes and labels that were asked about, is below .05; of runs without any gap at most one in twenty "
-        "would name one. A gap has many causes: sicker patients, other devices, fewer labels, fainter images. That none is "
-        "named does not make the scores equal.</p>" + "".join(_label(entry) for entry in asked) + "\n</section>"
+        "would name one. A gap has many causes: sicker patients, other devices, fewer labels, fainter images. That "
+        "none is named does not make the scores equal.</p>" + "".join(_label(entry) for entry in asked) + "\n</section>"
     )
 
 
@@ -109,7 +109,8 @@ def _gaps(gaps: Sequence[Mapping[str, Any]]) -> str:
         flag = ' <span class="flag">beyond chance</span>' if gap["p_holm"] < ALPHA else ""
         rows += (
             f'<td>{_pair(gap)}{flag}</td><td class="number">{_number(gap["difference"], gap)}</td>'
-            f'<td class="number">{_p(gap["p_holm"])}</td><td class="number">{gap["noticed"]:.3f}</td></tr>'
+            f'<td class="number">{_p(gap["p_holm"]).removeprefix("= ")}</td>'
+            f'<td class="number">{gap["noticed"]:.3f}</td></tr>'
         )
     return _table(heads, rows, first_number=2)
 
@@ -157,8 +158,8 @@ def _matrix(transfer: Mapping[str, Any]) -> str:
         "<details open><summary>Learnt at one, tested at another</summary><p>"
         f"{escape(metric_name(transfer['metric']))} on the test half, the mean of {transfer['draws']} heads that "
         f"learnt from {transfer['labels']:,} labels each, of each answer as many everywhere. A loss is beside heads "
-        "that learnt where they are tested, on the same objects; below 0 they do better. Beside their own test half, which "
-        f"may be the easier one, heads lose: {words}.</p>{_table(heads, rows, first_number=1)}</details>"
+        "that learnt where they are tested, on the same objects; below 0 they do better. Beside their own test half, "
+        f"which may be the easier one, heads lose: {words}.</p>{_table(heads, rows, first_number=1)}</details>"
     )
 
 

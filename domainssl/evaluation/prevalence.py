@@ -7,7 +7,8 @@ wrong, and nothing in the scores alone would tell.
 
 Calibrated scores are as uncertain as the labels that they were calibrated on. How far off the same estimate is on
 labelled test objects is bootstrapped with the rest: in simulation (tests/test_prevalence.py; 300 labelled, 300 test and
-300 new groups) intervals without it held the truth in 85 to 90 %, with it in COVERED.
+300 new groups) intervals without it held the truth in 85 to 90 %, with it in 90 to 98 %, but
+those of a class with fifteen labelled groups in 80 % where its share had risen fourfold.
 """
 
 from dataclasses import dataclass

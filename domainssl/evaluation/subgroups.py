@@ -2,8 +2,8 @@
 
 All of it is exploratory. Whether a label's score differs between the levels of an attribute is asked once an attribute,
 of the kind's leading metric: over all pairs of levels by max-T, then over all attributes and labels of a run by Holm.
-The bootstrap draws groups for all levels at once, so that a patient who is in two of them is no fresh evidence. In
-simulation (tests/test_subgroups.py) 300 runs of five attributes without a gap named one in FALSE_ALARMS of the runs.
+The bootstrap draws groups for all levels at once, so that a patient who is in two of them is no fresh evidence. Of
+200 simulated runs of five attributes without a gap, 1 to 2 % named one (150 test groups of two images, three levels).
 """
 
 from collections.abc import Mapping, Sequence
@@ -149,8 +149,10 @@ def _measured(
         row: dict[str, Any] = {"metric": metric_name, "better": of.better, "value": None, "low": None, "high": None}
         if estimable:
             mean = _mean(values[metric_name], answers if of.of == "classes" else np.array([0]))
+            row["value"] = _or_none(mean[0])
             low, high = percentile_interval(mean[1:], n_groups=max(2, few))
-            row |= {"value": _or_none(mean[0]), "low": _or_none(low), "high": _or_none(high)}
+            if low < high:  # else all were right, or none, of which resamples know no other outcome
+                row |= {"low": float(low), "high": float(high)}
         if of.of == "classes" and len(question.answers) > 1:
             row["answers"] = len(answers)
         metrics.append(row)
