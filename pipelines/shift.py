@@ -18,7 +18,7 @@ from domainssl.heads.head import FittedHead
 from pipelines.objects import Objects
 from pipelines.steps import Context
 
-MOST_ROWS = 5000  # of the labelled test half and of the new objects, at random where there are more
+MOST_ROWS = 20_000  # of the labelled test half and of the new objects, at random where there are more
 
 
 def shifted(
@@ -80,7 +80,7 @@ def shifted(
                         "low": found.low.tolist(),
                         "high": found.high.tolist(),
                         "test": found.before.tolist(),
-                        "p": None if np.isnan(found.p) else found.p,
+                        "p": found.p,
                         "clearest": found.clearest,
                         "groups": found.groups,
                     }

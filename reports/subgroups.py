@@ -7,6 +7,7 @@ from typing import Any
 from reports.metric_rows import metric_name
 
 ALPHA = 0.05
+LARGE = 0.1  # of an AUROC: a collection that would not show such a gap has not been shown to be free of gaps
 NAMES = {"mag_r": "brightness (mag_r)"}
 
 
@@ -29,7 +30,8 @@ def subgroups_section(entries: Sequence[Mapping[str, Any]]) -> str:
 
 
 def gap_sentence(entry: Mapping[str, Any]) -> tuple[str, str]:
-    """What the gaps of one label come to, and the state of that: "worse", "better" or "unknown"."""
+    """What the gaps of one label come to, and the state of that: "worse", "better", or "unknown", also where none was
+    named though gaps of more than LARGE would not be noticed."""
     tested = [gap for gap in entry["gaps"] if gap["p_holm"] is not None]
     if not tested:
         return "Whether scores differ between subgroups is not estimable: too few test groups.", "unknown"
@@ -38,16 +40,23 @@ def gap_sentence(entry: Mapping[str, Any]) -> tuple[str, str]:
     asked = f"{len(tested)} attribute{'' if len(tested) == 1 else 's'} asked about"
     shown = f"{_begun(_pair(first))}; a difference of {_number(first['difference'], first)}"
     if not clear:
-        noticed = ", ".join(f"{_name(gap['attribute'])} {gap['noticed']:.2f}" for gap in tested)
+        blind = any(gap["metric"] == "macro_auroc" and gap["noticed"] > LARGE for gap in tested)
         return (
             f"No gap beyond chance was noticed, {asked}. The largest difference: {_pair(first)} (p = "
-            f"{first['p_holm']:.2f}). Gaps below these would not be noticed: {noticed}."
-        ), "better"
+            f"{first['p_holm']:.2f})."
+        ), "unknown" if blind else "better"
     others = f" So do the levels of {', '.join(_name(gap['attribute']) for gap in clear[1:])}." if clear[1:] else ""
     return (
         f"Scores differ by {_name(first['attribute'])} more than chance explains ({asked}): {shown}, p "
         f"{_p(first['p_holm'])}.{others}"
     ), "worse"
+
+
+def unnoticed_sentence(entry: Mapping[str, Any]) -> str:
+    """Which gaps would not be noticed; empty where nothing could be asked."""
+    tested = [gap for gap in entry["gaps"] if gap["p_holm"] is not None]
+    noticed = ", ".join(f"{_name(gap['attribute'])} {gap['noticed']:.2f}" for gap in tested)
+    return f"Gaps below these would not be noticed: {noticed}." if tested else ""
 
 
 def transfer_sentence(transfer: Mapping[str, Any]) -> tuple[str, str]:
@@ -85,15 +94,15 @@ def _label(entry: Mapping[str, Any]) -> str:
     parts = ""
     if entry["gaps"]:
         said, state = gap_sentence(entry)
-        parts += _verdict(said, state) + _gaps(entry["gaps"]) + _levels(entry)
+        parts += _verdict(said, state, unnoticed_sentence(entry)) + _gaps(entry["gaps"]) + _levels(entry)
     if entry["transfer"]:
         said, state = transfer_sentence(entry["transfer"])
         parts += _verdict(said, state) + _matrix(entry["transfer"])
     return f'<div class="label-column"><h3>{escape(str(entry["label"]))}</h3>{parts}</div>'
 
 
-def _verdict(said: str, state: str) -> str:
-    return f'<div class="verdict {state}"><p><strong>{said}</strong></p></div>'
+def _verdict(said: str, state: str, more: str = "") -> str:
+    return f'<div class="verdict {state}"><p><strong>{said}</strong> {more}</p></div>'
 
 
 def _gaps(gaps: Sequence[Mapping[str, Any]]) -> str:
@@ -183,7 +192,7 @@ def _pair(gap: Mapping[str, Any]) -> str:
 
 
 def _level(attribute: str, level: str) -> str:
-    return f"{_name(attribute)} {escape(str(level))}"
+    return escape(str(level)) if str(level).startswith(attribute) else f"{_name(attribute)} {escape(str(level))}"
 
 
 def _value(row: Mapping[str, Any] | None, level: Mapping[str, Any]) -> str:

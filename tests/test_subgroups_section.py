@@ -1,11 +1,11 @@
-"""The page's section on subgroups: its finding is made from the numbers and claims no more; sharing hides few people."""
+"""The page's section on subgroups: its finding is made from the numbers and claims no more; sharing hides few."""
 
 from typing import Any
 
 import pytest
 
 from reports.shared_subgroups import shared_subgroups
-from reports.subgroups import gap_sentence, subgroups_section, transfer_sentence
+from reports.subgroups import gap_sentence, subgroups_section, transfer_sentence, unnoticed_sentence
 
 
 def metric(name: str, value: float | None, **more: Any) -> dict[str, Any]:
@@ -51,12 +51,13 @@ def entry(gaps: list[dict[str, Any]], moved: dict[str, Any] | None = None) -> di
 def test_the_largest_difference_leads_where_none_is_beyond_chance() -> None:
     one = entry([gap("sex", ("F", "M")), gap("<view>", None)])
     said, state = gap_sentence(one)
-    assert state == "better"
+    assert state == "unknown"  # a gap of .13 would not be noticed
+    assert gap_sentence(entry([{**gap("sex", ("F", "M")), "noticed": 0.09}]))[1] == "better"
     assert said.startswith("No gap beyond chance was noticed, 1 attribute asked about.")
     assert "macro AUROC 0.810 in sex F (120 groups) beside 0.700 in sex M (203 groups) (p = 0.40)" in said
-    assert "Gaps below these would not be noticed: sex 0.13." in said
+    assert unnoticed_sentence(one) == "Gaps below these would not be noticed: sex 0.13."
     text = subgroups_section([one])
-    assert text.index("No gap beyond chance") < text.index("<table>")
+    assert text.index("No gap beyond chance") < text.index("Gaps below these") < text.index("<table>")
     assert "not estimable: fewer than two levels" in text
     assert "0.110 (−0.020 to 0.240)" in text
     assert "0.800 (0.750 to 0.850) (2 of 3 answers)" in text
@@ -98,7 +99,9 @@ def test_a_loss_is_said_with_its_interval() -> None:
 @pytest.mark.parametrize(("p", "loss"), [(0.5, 0.09), (0.001, -0.09)])
 def test_no_loss_and_a_gain_are_no_loss(p: float, loss: float) -> None:
     said, state = transfer_sentence(transfer(p, 0.6, loss=loss))
-    assert said.startswith("No loss beyond chance was noticed where a head is tested at another site than it learnt at.")
+    assert said.startswith(
+        "No loss beyond chance was noticed where a head is tested at another site than it learnt at."
+    )
     assert ("1 of 2 heads do better elsewhere" in said) == (loss < 0)
     assert state == "better"
     said, state = transfer_sentence({**transfer(p, 0.6), "cells": []})

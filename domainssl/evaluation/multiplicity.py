@@ -35,11 +35,13 @@ def largest_p(
     `bootstrap_p` by the `n_groups` of that difference. Below 0.05 with probability 5 % where all of them are 0.
     Differences without spread are left out, undefined resamples count as not far away; (NaN, -1) where none is left.
     """
-    spread = resampled.std(axis=1, where=~np.isnan(resampled)) if resampled.shape[1] else np.zeros(len(observed))
-    usable = np.flatnonzero((spread > 0) & ~np.isnan(observed) & (n_groups > 1))
+    defined = (~np.isnan(resampled)).sum(axis=1) > 1
+    usable = np.flatnonzero(defined & ~np.isnan(observed) & (n_groups > 1))
+    spread = np.nanstd(resampled[usable], axis=1)
+    usable, spread = usable[spread > 0], spread[spread > 0]
     if not len(usable):
         return float("nan"), -1
-    size, spread = np.abs(observed[usable]), spread[usable]
+    size = np.abs(observed[usable])
     away = np.abs(resampled[usable] - observed[usable, None]) / spread[:, None]
     farthest = np.nan_to_num(away).max(axis=0)
     place = int((size / spread).argmax())

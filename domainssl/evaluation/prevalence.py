@@ -19,12 +19,12 @@ from jaxtyping import Float64, Int64, Shaped
 
 from domainssl.evaluation.intervals import GroupResamples, percentile_interval
 from domainssl.evaluation.metrics import refuse_nan
-from domainssl.evaluation.multiplicity import largest_p
 
 FALSE_ALARMS = 0.05  # how often shares are said to differ where they do not
 MINIMUM = 30  # groups, of the new objects and of those that they are compared with
 RESAMPLES = 500
-MOST_ROWS = 5000  # of either, at random where there are more
+MOST_ROWS = 2000  # of either, at random where there are more
+MOST_ROWS_OF_TWO = 20_000  # where there are two classes, whose scores are binned
 _STEPS = 1000
 _NEARLY = 1e-6  # of a share; a step that changes all by less is the last
 _BINS = 400  # of scores of two classes: rows whose scores are alike count as one
@@ -86,29 +86,60 @@ def compared_shares(
     """Shares of the `new` rows, and whether they differ from those of `labelled` rows, which no head has learnt from.
 
     `truth` are the classes of these. p compares what scores alone say of either, so that what is wrong with the scores
-    is wrong with both; it is by max-T over the classes, from two bootstraps over groups. None for fewer than MINIMUM
-    groups of either. Rows with NaN are left out.
+    is wrong with both: groups are dealt anew to the two (a permutation test, exact also where a class is so rare that
+    its share lies at 0), and the class is taken that differs by most of its standard deviations. None for fewer than
+    MINIMUM groups of either. Rows with NaN are left out.
     """
-    values, resampled, groups = [], [], []
-    error = np.zeros((len(trained), RESAMPLES))
-    for scores, own in ((new, new_groups), (labelled, labelled_groups)):
-        known = np.flatnonzero(~np.isnan(scores).any(axis=1))
-        rows = np.sort(rng.permutation(known)[:MOST_ROWS])
-        drawn = GroupResamples(own[rows], RESAMPLES, int(rng.integers(2**32)))
-        if not len(rows) or drawn.n_groups < MINIMUM:
-            return None
-        weights = np.concatenate([np.ones((len(rows), 1)), drawn.weights(0, RESAMPLES)], axis=1)
-        found = class_shares(*_binned(scores[rows], trained, weights))
-        values.append(found[:, 0])
-        resampled.append(found[:, 1:])
-        groups.append(drawn.n_groups)
-        if scores is labelled:
-            right = (np.eye(len(trained))[truth[rows]].T @ weights) / weights.sum(axis=0)
-            error = (found - right)[:, 1:] - (found - right)[:, :1]
-    few = np.full(len(trained), min(groups), np.int64)
-    p, clearest = largest_p(values[0] - values[1], resampled[0] - resampled[1], few)
-    ends = np.clip([percentile_interval(row, n_groups=min(groups)) for row in resampled[0] + error], 0, 1)
-    return Shares(values[0], ends[:, 0], ends[:, 1], values[1], p, clearest, groups[0])
+    new, new_groups, _ = _some(new, new_groups, np.full(len(new), -1), rng)
+    labelled, labelled_groups, truth = _some(labelled, labelled_groups, truth, rng)
+    seeds = [int(seed) for seed in rng.integers(2**32, size=2)]
+    if min(len(np.unique(own)) for own in (new_groups, labelled_groups)) < MINIMUM:
+        return None
+    here, there = (
+        np.concatenate([np.ones((len(own), 1)), GroupResamples(own, RESAMPLES, seed).weights(0, RESAMPLES)], axis=1)
+        for own, seed in zip((new_groups, labelled_groups), seeds, strict=True)
+    )
+    now, before = class_shares(*_binned(new, trained, here)), class_shares(*_binned(labelled, trained, there))
+    error = before - (np.eye(len(trained))[truth].T @ there) / there.sum(axis=0)
+    few = min(len(np.unique(own)) for own in (new_groups, labelled_groups))
+    spread = now[:, 1:] + error[:, 1:] - error[:, :1]
+    ends = np.clip([percentile_interval(row, n_groups=few) for row in spread], 0, 1)
+    p, clearest = _permuted(new, new_groups, labelled, labelled_groups, trained, rng)
+    return Shares(now[:, 0], ends[:, 0], ends[:, 1], before[:, 0], p, clearest, len(np.unique(new_groups)))
+
+
+def _some(
+    scores: Float64[np.ndarray, "n k"],
+    groups: Shaped[np.ndarray, " n"],
+    truth: Int64[np.ndarray, " n"],
+    rng: np.random.Generator,
+) -> tuple[Float64[np.ndarray, "m k"], Shaped[np.ndarray, " m"], Int64[np.ndarray, " m"]]:
+    known = np.flatnonzero(~np.isnan(scores).any(axis=1))
+    rows = np.sort(rng.permutation(known)[: MOST_ROWS if scores.shape[1] > 2 else MOST_ROWS_OF_TWO])
+    return scores[rows], groups[rows], truth[rows]
+
+
+def _permuted(
+    new: Float64[np.ndarray, "n k"],
+    new_groups: Shaped[np.ndarray, " n"],
+    labelled: Float64[np.ndarray, "m k"],
+    labelled_groups: Shaped[np.ndarray, " m"],
+    trained: Float64[np.ndarray, " k"],
+    rng: np.random.Generator,
+) -> tuple[float, int]:
+    """How often groups that are dealt anew differ as clearly in any class, and the class that differs most clearly."""
+    first, second = (np.unique(own, return_inverse=True)[1] for own in (new_groups, labelled_groups))
+    count = int(first.max()) + 1
+    member = np.concatenate([first, count + second])
+    dealt = np.argsort(rng.random((int(member.max()) + 1, RESAMPLES)), axis=0) < count
+    mine = np.concatenate([np.arange(len(dealt))[:, None] < count, dealt], axis=1)[member].astype(np.float64)
+    pooled = np.concatenate([new, labelled])
+    found = class_shares(*_binned(pooled, trained, np.concatenate([mine, 1 - mine], axis=1)))
+    difference = found[:, : 1 + RESAMPLES] - found[:, 1 + RESAMPLES :]
+    spread = np.nanstd(difference[:, 1:], axis=1)
+    size = np.abs(difference) / np.where(spread > 0, spread, np.inf)[:, None]
+    farthest = np.nan_to_num(size).max(axis=0)
+    return float((1 + (farthest[1:] >= farthest[0] - 1e-9).sum()) / (1 + RESAMPLES)), int(size[:, 0].argmax())
 
 
 def _binned(
