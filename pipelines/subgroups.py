@@ -9,13 +9,12 @@ from jaxtyping import Bool, Float, Float64, Int64
 
 from domainssl.evaluation.audit import Attribute, of_numbers, of_words
 from domainssl.evaluation.certainty import Certainty
-from domainssl.evaluation.contenders import training_half
 from domainssl.evaluation.question import Question
 from domainssl.evaluation.subgroups import Answered, subgroups
 from domainssl.evaluation.thresholds import at_specificity
 from domainssl.evaluation.transfer import transfer
 from domainssl.evaluation.units import make_units
-from domainssl.heads.head import Fit
+from domainssl.heads.head import Fit, TrainingHalf
 from domainssl.heads.out_of_fold import out_of_fold
 from pipelines.domains import DOMAINS
 from pipelines.objects import Objects
@@ -42,7 +41,7 @@ AGE_NAMES = ("below 40", "40 to 59", "60 to 74", "75 and above")
 OLDEST = 120  # years; above it an age is a mistake
 MOST_WORDS = 12  # of a column; the rarer ones count as one
 OTHER = "other"
-TAUGHT = 20_000  # labelled rows that a threshold is chosen on at most
+TAUGHT = 5000  # labelled rows that a threshold is chosen on at most
 
 
 def subgrouped(
@@ -137,12 +136,10 @@ def _thresholds(
     """For yes/no and findings, where calibrated scores of heads that did not learn from a unit keep the specificity."""
     if question.kind not in ("yes_no", "multilabel"):
         return None
-    half = training_half(question, embedded)
-    train = np.flatnonzero(question.train)
     rng = np.random.default_rng([seed, 84])
-    places = np.sort(rng.permutation(np.flatnonzero(question.known[train]))[:TAUGHT])
-    rows = train[places]
-    told = out_of_fold(fit, half, places, question.y[rows], len(question.outputs), rng).predictions
+    rows = np.sort(rng.permutation(np.flatnonzero(question.train & question.known))[:TAUGHT])
+    half = TrainingHalf(embedded[rows], question.groups[rows])
+    told = out_of_fold(fit, half, np.arange(len(rows)), question.y[rows], len(question.outputs), rng).predictions
     asked = ~np.isnan(told).any(axis=1)
     if not asked.any():
         return None

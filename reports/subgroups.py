@@ -83,11 +83,13 @@ def transfer_sentence(transfer: Mapping[str, Any]) -> tuple[str, str]:
     better = (
         f" {len(gained)} of {len(across)} heads do better elsewhere than those that learnt there." if gained else ""
     )
+    most = max(float(cell["loss"]["high"]) for cell in across)
+    blind = transfer["metric"] == "macro_auroc" and most > LARGE
     return (
         f"No loss beyond chance was noticed where a head is tested at another {name} than it learnt at. The largest: "
         f"{_interval(worst['loss'])} from {escape(str(worst['trained']))} to {escape(str(worst['tested']))}, "
-        f"{beside}.{better}"
-    ), "better"
+        f"{beside}. A loss of {most:.2f} is not ruled out.{better}"
+    ), "unknown" if blind else "better"
 
 
 def _label(entry: Mapping[str, Any]) -> str:
@@ -165,9 +167,9 @@ def _matrix(transfer: Mapping[str, Any]) -> str:
     )
     return (
         "<details open><summary>Learnt at one, tested at another</summary><p>"
-        f"{escape(metric_name(transfer['metric']))} on the test half, the mean of {transfer['draws']} heads that "
-        f"learnt from {transfer['labels']:,} labels each, of each answer as many everywhere. A loss is beside heads "
-        "that learnt where they are tested, on the same objects; below 0 they do better. Beside their own test half, "
+        f"{_begun(escape(metric_name(transfer['metric'])))} on the test half, the mean of {transfer['draws']} heads "
+        f"that learnt from {transfer['labels']:,} labels each, of each answer as many everywhere. A loss is beside "
+        "heads that learnt where they are tested, on the same objects; below 0 they do better. Beside their own test half, "
         f"which may be the easier one, heads lose: {words}.</p>{_table(heads, rows, first_number=1)}</details>"
     )
 

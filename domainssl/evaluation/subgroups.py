@@ -25,7 +25,7 @@ from domainssl.evaluation.units import Units
 FALSE_ALARMS = 0.05  # how often a run names any gap, where there is none
 RESAMPLES = 2000
 AT_ONCE = 250  # resamples
-MOST_UNITS = 20_000  # of the test half that are asked about, at random where there are more
+MOST_UNITS = 10_000  # of the test half that are asked about, at random where there are more
 
 
 @final

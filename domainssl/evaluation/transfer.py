@@ -35,6 +35,7 @@ RESAMPLES = 2000
 MOST_LEVELS = 6  # those with most test groups, where there are more
 MOST_LABELS = 100  # of a class
 LEAST_LABELS = 5
+MOST_ROWS = 10_000  # labelled ones of a level's training half that labels are drawn from
 MOST_UNITS = 5000  # of a level's test half
 
 
@@ -145,7 +146,8 @@ def _heads(
     """
     strata = label.y[:, 0] if label.by_class else np.where(label.known, 0.0, np.nan)
     number = np.where(np.isnan(strata), -1, np.nan_to_num(strata)).astype(np.int64)
-    own = {level: np.flatnonzero(label.train & (attribute.level == level)) for level in levels}
+    known = {level: np.flatnonzero(label.train & label.known & (attribute.level == level)) for level in levels}
+    own = {level: np.sort(rng.permutation(rows)[:MOST_ROWS]) for level, rows in known.items()}
     halves = {level: TrainingHalf(x[rows], label.groups[rows]) for level, rows in own.items()}
     found: dict[int, list[FittedHead]] = {level: [] for level in levels}
     seen: dict[int, list[float]] = {level: [] for level in levels}
