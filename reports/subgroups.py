@@ -169,8 +169,8 @@ def _matrix(transfer: Mapping[str, Any]) -> str:
         "<details open><summary>Learnt at one, tested at another</summary><p>"
         f"{_begun(escape(metric_name(transfer['metric'])))} on the test half, the mean of {transfer['draws']} heads "
         f"that learnt from {transfer['labels']:,} labels each, of each answer as many everywhere. A loss is beside "
-        "heads that learnt where they are tested, on the same objects; below 0 they do better. Beside their own test half, "
-        f"which may be the easier one, heads lose: {words}.</p>{_table(heads, rows, first_number=1)}</details>"
+        "heads that learnt where they are tested, on the same objects; below 0 they do better. Beside their own test "
+        f"half, which may be the easier one, heads lose: {words}.</p>{_table(heads, rows, first_number=1)}</details>"
     )
 
 
