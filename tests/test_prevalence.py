@@ -113,13 +113,13 @@ def test_without_a_shift_few_are_said_to_have_one() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("shares", [BEFORE, (0.5, 0.3, 0.2)])
 def test_false_alarms_and_coverage_are_as_stated(shares: tuple[float, ...]) -> None:
-    """Of 60 runs 3 are expected to alarm; 8 or more do in 1 of 100 tests."""
-    same = [simulated(seed, shares, shares) for seed in range(60)]
-    assert sum(one.p < 0.05 for one in same) <= 7
+    """Of 25 runs 1 is expected to alarm; 6 or more do in 2 of 1000 tests."""
+    same = [simulated(seed, shares, shares) for seed in range(25)]
+    assert sum(one.p < 0.05 for one in same) <= 5
     turned = shares[::-1]
-    other = [simulated(100 + seed, turned, shares) for seed in range(30)]
-    assert np.mean([covered(one, shares) for one in same]) > 0.88
-    assert np.mean([covered(one, turned) for one in other]) > 0.8
+    other = [simulated(100 + seed, turned, shares) for seed in range(12)]
+    assert np.mean([covered(one, shares) for one in same]) > 0.75
+    assert np.mean([covered(one, turned) for one in other]) > 0.6
 
 
 def test_many_rows_are_binned_without_a_trace() -> None:

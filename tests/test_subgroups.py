@@ -90,10 +90,9 @@ def test_without_a_gap_few_runs_name_one(classes: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("patients", [200, 400])
-def test_runs_without_a_gap_name_one_no_more_often_than_stated(patients: int) -> None:
-    """Five attributes of nothing in each of 100 runs: 5 are expected at most, 10 or more in 3 of 100 tests."""
-    assert sum(named(entry(seed, 300, attributes=5, patients=patients)) > 0 for seed in range(100)) <= 9
+def test_runs_without_a_gap_name_one_no_more_often_than_stated() -> None:
+    """Five attributes of nothing in each of 60 runs: 3 are expected at most, 8 or more in 1 of 100 tests."""
+    assert sum(named(entry(seed, 300, attributes=5)) > 0 for seed in range(60)) <= 7
 
 
 def test_gaps_of_all_labels_and_attributes_are_adjusted_together() -> None:
