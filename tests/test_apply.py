@@ -79,7 +79,12 @@ def test_the_run_s_own_objects_get_their_own_answers(folder: Path, tmp_path: Pat
     assert entry["objects"] == 120
     assert [answer["called"] for answer in entry["answers"]] == ["score"]  # 60 test objects are too few to tell
     assert "p" in entry["answers"][0]
+    (split,) = json.loads((folder / "run" / "subgroups.json").read_text())
+    assert [gap["attribute"] for gap in split["gaps"]] == ["mag_r", "redshift"]
+    assert split["transfer"] is None  # there is no column "site"
+    assert '<section id="subgroups"' in (folder / "run" / "report.html").read_text()
     page = (out / "report.html").read_text()
+    assert '<section id="subgroups"' not in page
     assert "was applied to these images" in page
     assert "120 objects that it ranked" in page
     assert "how common its answers are among the new objects is not estimable: the run does not call" in page

@@ -11,6 +11,7 @@ from domainssl.evaluation.question import Question
 from domainssl.evaluation.transfer import DRAWS, transfer
 from domainssl.heads.head import FittedHead, TrainingHalf
 from domainssl.heads.linear import LinearHead, fit_linear_at
+from domainssl.heads.ordinal import fit_ordinal
 from domainssl.heads.ridge import fit_ridge
 
 SITES = np.array(list("ABCDEFGH"))
@@ -113,15 +114,18 @@ def test_scores_are_those_of_scikit_learn_and_a_head_that_learns_nothing_loses_n
     assert all(loss["p_holm"] == 1 for loss in losses(found))
 
 
-def test_of_an_error_more_is_a_loss() -> None:
-    attribute, x, q = cohort(0)
-    slope = np.where(attribute.level == 0, 1.0, -1.0)
-    value = slope * x[:, 0] + 0.1 * x[:, 2]
-    question = Question("z", "real", value[:, None], ("z",), q.train, q.test, q.groups, q.units, outlier=0.5)
-    found = transfer(attribute, question, x, fit_ridge, 0, 100)
+@pytest.mark.parametrize(
+    ("kind", "fit", "metric"), [("real", fit_ridge, "r2"), ("ordered", fit_ordinal, "ordinal_error")]
+)
+def test_of_a_score_less_and_of_an_error_more_is_a_loss(kind: Any, fit: Any, metric: str) -> None:
+    attribute, x, q = cohort(0, patients=60)
+    value = np.where(attribute.level == 0, 1.0, -1.0) * x[:, 0] + 0.1 * x[:, 2]
+    y, names = (value, ("z",)) if kind == "real" else (np.digitize(value, [-0.7, 0.7]).astype(float), tuple("abc"))
+    question = Question("z", kind, y[:, None], names, q.train, q.test, q.groups, q.units, outlier=0.5)
+    found = transfer(attribute, question, x, fit, 0, 100)
     assert found is not None
-    assert found["metric"] == "r2"
-    assert all(loss["value"] > 1 for loss in losses(found))
+    assert found["metric"] == metric
+    assert all(loss["value"] > 0.5 for loss in losses(found))
 
 
 def test_levels_that_cannot_be_compared_are_left_out() -> None:

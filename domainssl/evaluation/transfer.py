@@ -6,7 +6,7 @@ labels that each has seen (delete-d jackknife, Shao and Wu 1989), since a site's
 loss is the difference to heads that learnt at the tested level itself, on the same test objects. The pattern
 is Zech et al. 2018, whose pneumonia network fell from an AUROC of .931 at its own hospitals to .815 at another.
 Of 40 simulated runs of two sites that are one population, one named a loss with 150 training groups at each, none with
-60, with 60 and 200, with other prevalences, or of four sites: intervals are up to 1.6 times too wide where labels are
+60, with 70 and 230, with other prevalences, or of four sites: intervals are up to 1.6 times too wide where labels are
 few.
 """
 
