@@ -147,6 +147,8 @@ class ClassifyOptions:
     `primary_labels`: the number of labels of the primary endpoint; None: 20, or the next below that is measured.
     `metadata`: columns of the catalog on which a baseline without any image is built. `unlabelled`: how many further
     objects of the training half label propagation may see.
+    `subgroups`: columns by which scores are split beside the usual ones (sex, age, view, site, scanner; brightness,
+    size, redshift). `transfer`: the column whose levels heads learn at and are tested at, each on each; "" for none.
     """
 
     labels_per_class: tuple[int, ...] = (5, 10, 20, 25, 50, 100)
@@ -165,6 +167,8 @@ class ClassifyOptions:
     unlabelled: int = 2000
     resamples: int = 1000
     transductive: bool = False
+    subgroups: tuple[str, ...] = ()
+    transfer: str = "site"
 
 
 @dataclass(frozen=True)

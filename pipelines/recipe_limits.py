@@ -212,6 +212,7 @@ def _classify(recipe: Mapping[str, Any]) -> list[str]:
     wanted, measured = classify["primary_labels"], classify["labels_per_class"]
     if wanted is not None and wanted not in measured:
         problems.append(f"classify.primary_labels: {wanted} is not in labels_per_class; give one of {measured}")
+    problems += _splits(classify, labels)
     told = recipe["domain"] == "chest_xrays"  # by headers and collections
     if (
         classify["unit"] == "study"
@@ -219,6 +220,22 @@ def _classify(recipe: Mapping[str, Any]) -> list[str]:
         and not all(entry["columns"].get("study") for entry in recipe["catalog"])
     ):
         problems.append("classify.unit: 'study' needs columns.study in every catalog; name the column of study ids")
+    return problems
+
+
+def _splits(classify: Mapping[str, Any], labels: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Columns by which scores are split; whether the catalog has them is known when it was read."""
+    problems = []
+    named = classify["subgroups"]
+    if len(set(named)) < len(named) or "" in named:
+        problems.append(f"classify.subgroups: {named} should name columns, and none twice")
+    held = {column for label, entry in labels.items() for column in entry["columns"] or (label,)}
+    for key, names in (("subgroups", named), ("transfer", [classify["transfer"]])):
+        problems += [
+            f"classify.{key}: {name!r} holds a label, which its own score cannot be split by; name another column"
+            for name in names
+            if name in held and (key == "subgroups" or name != "site")
+        ]
     return problems
 
 

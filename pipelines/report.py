@@ -85,6 +85,7 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
         metrics=metrics,
         trust=json.loads(folder.certainty.read_text()),
         audit=json.loads(folder.audit.read_text()),
+        subgroups=json.loads(folder.subgroups.read_text()),
         anomalies=[_anomaly(row) for row in top.to_dict("records")],
         anomaly_pictures=pictures(objects, top_rows, PICTURE, recipe.domain),
         trouble=[_anomaly(row, "trouble") for row in troubled.to_dict("records")],

@@ -138,6 +138,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "classify": (
         *("heads", "predictions", "predictions_csv", "metrics", "certainty", "audit"),
         *("suspects", "next_labels"),
+        *("subgroups", "shift"),
     ),
     "rank": ("anomalies", "anomalies_parquet"),
     "report": ("projection", "metrics_csv", "report", "shared", "model_card"),

@@ -21,6 +21,7 @@ from reports.label_lists import LabelList, label_list_links, label_list_sections
 from reports.model_card import ModelCard, card_html
 from reports.panels import Drawn, panels_section
 from reports.projection import FEWEST_FOR_UMAP
+from reports.subgroups import subgroups_section
 from reports.trust import trust_section
 
 # In the order they run: the first gives the second what it uses.
@@ -42,7 +43,7 @@ class Page:
     an epoch (see figures.training_curves), `guard` which encoder was chosen and why (see sections.training), `panels`
     pictures of what the method does, `quarantine` the number of objects left out by reason, `provenance` nested facts.
     Parts that are empty are said to be absent; `label_lists`, each a section after the anomalies, are left out where
-    they are, and so is the `card`.
+    they are, and so is the `card`. `subgroups` are the entries of subgroups.json.
     """
 
     title: str
@@ -57,6 +58,7 @@ class Page:
     metrics: Sequence[Mapping[str, Any]] = ()
     trust: Sequence[Mapping[str, Any]] = ()
     audit: Sequence[Mapping[str, Any]] = ()
+    subgroups: Sequence[Mapping[str, Any]] = ()
     anomalies: Sequence[Mapping[str, Any]] = ()
     anomaly_pictures: UInt8[np.ndarray, "k p p 3"] | None = None
     trouble: Sequence[Mapping[str, Any]] | None = None
@@ -128,6 +130,8 @@ def write_page(path: Path, page: Page) -> None:
         trust=trust_section(page.trust),
         audit_link='\n<a href="#shortcuts">Shortcuts</a>' if page.audit else "",
         audit=audit_section(page.audit),
+        subgroups_link='\n<a href="#subgroups">Subgroups</a>' if subgroups_section(page.subgroups) else "",
+        subgroups=subgroups_section(page.subgroups),
         anomalies=sections.anomalies(page.anomalies, page.anomaly_pictures, row_of, trouble_apart=bool(page.trouble)),
         trouble_link='\n<a href="#input-trouble">Input trouble</a>' if page.trouble else "",
         trouble=_trouble(page, row_of),
