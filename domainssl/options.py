@@ -147,6 +147,8 @@ class ClassifyOptions:
     `primary_labels`: the number of labels of the primary endpoint; None: 20, or the next below that is measured.
     `metadata`: columns of the catalog on which a baseline without any image is built. `unlabelled`: how many further
     objects of the training half label propagation may see.
+    `cues`: how many labelled images are embedded again, once without texture and once without shape (and in radiographs
+    whose marks are kept, once without these), to see by which the head goes; 0: none.
     """
 
     labels_per_class: tuple[int, ...] = (5, 10, 20, 25, 50, 100)
@@ -163,6 +165,7 @@ class ClassifyOptions:
     primary_labels: int | None = None
     metadata: tuple[str, ...] = ()
     unlabelled: int = 2000
+    cues: int = 1000
     resamples: int = 1000
     transductive: bool = False
 
