@@ -36,8 +36,8 @@ def baselines_section(entries: Sequence[Mapping[str, Any]]) -> str:
         "corrected for their number. What a baseline reaches, a head may owe to it or not: an attribute can come with "
         "what is looked for (the view with the severity), so leaving it out or matching on it neither removes all "
         "confounding nor proves that the rest is the disease or the type. Changed images are unlike those that the "
-        "head learnt from, so part of what it loses on them is their strangeness; heads that learnt from such images show "
-        f"what is left to be seen there (Geirhos et al. 2019).</p>{parts}\n</section>"
+        "head learnt from, so part of what it loses on them is their strangeness; heads that learnt from such images "
+        f"show what is left to be seen there (Geirhos et al. 2019).</p>{parts}\n</section>"
     )
 
 

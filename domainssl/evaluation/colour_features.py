@@ -24,7 +24,7 @@ def colour_features(store: Store, rows: Int64[np.ndarray, " n"]) -> Float32[np.n
     levels = torch.tensor(QUANTILES)
     unit = torch.ones(len(store.bands))
     if store.radiometry == "linear":
-        known = torch.from_numpy(store.nuisance["sky_sigma"]).nanmedian(dim=0).values
+        known = torch.from_numpy(store.nuisance["sky_sigma"].copy()).nanmedian(dim=0).values
         unit = torch.where(known > 0, known, torch.ones(()))
     parts: list[Tensor] = []
     for start in range(0, len(rows), _BATCH):
