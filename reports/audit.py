@@ -105,8 +105,8 @@ def _label(label: str, entries: Sequence[Mapping[str, Any]]) -> str:
 def _bound_sentence(label: str, tied: Sequence[Mapping[str, Any]]) -> str:
     named = [f"{_name(entry)}, which tells it with {_number(entry['labels'][label]['told'])}" for entry in tied]
     return (
-        f"the label is bound to {'; '.join(named)}. The embedding was not seen to tell that among objects of one class, "
-        "but a head may learn whatever else comes with it."
+        f"the label is bound to {'; '.join(named)}. The embedding was not seen to tell that among objects of one "
+        "class, but a head may learn whatever else comes with it."
     )
 
 
