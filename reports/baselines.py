@@ -58,7 +58,7 @@ def _label(entry: Mapping[str, Any]) -> str:
 
 
 def _image_sentence(entry: Mapping[str, Any]) -> tuple[str, str]:
-    """What needs no image, beside the head; the state is "worse" unless the head is clearly ahead."""
+    """What needs no image, beside the head; the state is "worse" where that is clearly ahead."""
     found = entry["without_image"]
     values = found["values"]
     if "told" not in values:
@@ -68,15 +68,15 @@ def _image_sentence(entry: Mapping[str, Any]) -> tuple[str, str]:
     names = [escape(NAMES.get(name, name)) for name in entry["attributes"]["told"]]
     listed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
     numbers = (
-        f"{listed} alone reach {_metric(found)} {_number(values['told'])} in {found['groups']:,} test groups, where "
-        f"the head reaches {_number(values['head'])}."
+        f"{_begun(listed)} alone reach {_metric(found)} {_number(values['told'])} in {found['groups']:,} test groups, "
+        f"where the head reaches {_number(values['head'])}."
     )
     ahead, behind = _signs(found, _difference(found, "head", "told"))
     if ahead:
         return f"The head sees more than table and files tell. {numbers}", "better"
     if behind:
         return f"A score higher than the head's needs no image. {numbers}", "worse"
-    return f"The head is not clearly ahead of what needs no image. {numbers}", "worse"
+    return f"The head is not clearly ahead of what needs no image. {numbers}", "unclear"
 
 
 def _cue_sentence(cues: Mapping[str, Any]) -> tuple[str, str]:

@@ -48,7 +48,7 @@ def entry(
     ("told", "words", "state"),
     [
         (0.6, "The head sees more than table and files tell.", "better"),
-        (0.79, "The head is not clearly ahead of what needs no image.", "worse"),
+        (0.79, "The head is not clearly ahead of what needs no image.", "unclear"),
         (0.95, "A score higher than the head's needs no image.", "worse"),
         (None, "alone tell of this label is not estimable: too few test groups", "unknown"),
     ],
