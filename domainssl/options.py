@@ -149,6 +149,8 @@ class ClassifyOptions:
     objects of the training half label propagation may see.
     `subgroups`: columns by which scores are split beside the usual ones (sex, age, view, site, scanner; brightness,
     size, redshift). `transfer`: the column whose levels heads learn at and are tested at, each on each; "" for none.
+    `cues`: how many labelled images are embedded again, once without texture and once without shape (and in radiographs
+    whose marks are kept, once without these), to see by which the head goes; 0: none.
     """
 
     labels_per_class: tuple[int, ...] = (5, 10, 20, 25, 50, 100)
@@ -165,6 +167,7 @@ class ClassifyOptions:
     primary_labels: int | None = None
     metadata: tuple[str, ...] = ()
     unlabelled: int = 2000
+    cues: int = 1000
     resamples: int = 1000
     transductive: bool = False
     subgroups: tuple[str, ...] = ()

@@ -20,7 +20,9 @@ from domainssl.heads.files import save_head
 from domainssl.heads.head import Fit, FittedHead, TrainingHalf
 from domainssl.options import Kind
 from pipelines.atomic import write_json
+from pipelines.attributes import attributes
 from pipelines.audit import audited
+from pipelines.baselines import Asked, baselines
 from pipelines.embed import compared_starts
 from pipelines.fine_tuning import FineTuning
 from pipelines.label_lists import write_next_labels, write_suspects
@@ -38,8 +40,8 @@ Features = dict[tuple[str, str], Float32[np.ndarray, "_ _"]]
 
 
 def run(context: Context) -> StepResult:
-    """Write metrics.json, certainty.json, audit.json, subgroups.json, heads/, predictions (Parquet, CSV),
-    suspects.csv and next_labels.csv; all empty where no labels were given.
+    """Write metrics.json, certainty.json, audit.json, baselines.json, subgroups.json, heads/, predictions (Parquet,
+    CSV), suspects.csv and next_labels.csv; all empty where no labels were given.
 
     Raises ValueError where a label cannot be asked, see `domainssl.evaluation.question`.
     """
@@ -56,6 +58,7 @@ def run(context: Context) -> StepResult:
     questions: dict[str, Question] = {}
     scores: dict[str, Float64[np.ndarray, "n _"]] = {}
     fitted: dict[str, tuple[Targets, FittedHead]] = {}
+    asked: dict[str, Asked] = {}
     by: dict[str, tuple[Fit, Certainty]] = {}
     for label in recipe.labels:
         targets = objects.targets(label)
@@ -78,12 +81,15 @@ def run(context: Context) -> StepResult:
         facts |= vote_facts(targets, head, embedded, objects.train, groups, recipe.seed)
         trust.append({"label": label, "kind": targets.kind, **facts})
         fitted[label], by[label] = (targets, head), (fit, certainty)
+        asked[label] = Asked(questions[label], head, fit)
     if recipe.labels:
         task = TASKS[recipe.labels[next(iter(recipe.labels))].kind]
         mark_primary(metrics, next(iter(recipe.labels)), next(iter(task.metrics)), primary_size(recipe))
     write_json(folder.metrics, metrics)
     write_json(folder.certainty, trust)
-    write_json(folder.audit, audited(objects, rows, embedded[rows], questions, scores, recipe.seed))
+    told = attributes(objects, rows, recipe.domain, set(recipe.label_columns) | set(recipe.labels))
+    write_json(folder.audit, audited(objects, rows, told, embedded[rows], questions, scores, recipe.seed))
+    write_json(folder.baselines, baselines(context, objects, rows, embedded[rows], told, asked))
     write_json(folder.subgroups, subgrouped(recipe, objects, rows, embedded[rows], questions, scores, by))
     write_predictions(with_asked(predictions, recipe.labels), folder)
     listed = {
@@ -91,7 +97,7 @@ def run(context: Context) -> StepResult:
         "to_label": write_next_labels(context, objects, embedded, fitted),
     }
     outputs = (folder.metrics, folder.certainty, folder.audit, folder.heads, folder.predictions, folder.predictions_csv)
-    listings = (folder.subgroups, folder.suspects, folder.next_labels)
+    listings = (folder.baselines, folder.subgroups, folder.suspects, folder.next_labels)
     return StepResult((*outputs, *listings), {"rows": len(metrics), **listed})
 
 

@@ -28,6 +28,7 @@ AT_LEAST: dict[str, int] = {
     "classify.fine_tuning": 0,
     "classify.primary_labels": 1,
     "classify.unlabelled": 0,
+    "classify.cues": 0,
     "classify.resamples": 1,
     "rank.neighbours": 1,
     "rank.trees": 1,
@@ -49,6 +50,7 @@ BELOW: dict[str, int] = {
     "pretrain.teacher_momentum": 1,
     "classify.specificity": 1,
 }
+FEWEST_CUES = 40  # half of them test images, of which two answers need ten groups each
 # Keys of a label that are for one kind only.
 KIND_OF: dict[str, str] = {
     "yes": "yes_no",
@@ -209,6 +211,10 @@ def _classify(recipe: Mapping[str, Any]) -> list[str]:
     kinds = {entry["kind"] for entry in labels.values()}
     if classify["aggregate"] == "max" and not kinds <= {"yes_no", "multilabel"}:
         problems.append("classify.aggregate: 'max' is for yes_no and multilabel labels; give 'mean'")
+    if 0 < classify["cues"] < FEWEST_CUES:
+        problems.append(
+            f"classify.cues: {classify['cues']} images are too few to measure anything on; give 1000, or 0 for none"
+        )
     wanted, measured = classify["primary_labels"], classify["labels_per_class"]
     if wanted is not None and wanted not in measured:
         problems.append(f"classify.primary_labels: {wanted} is not in labels_per_class; give one of {measured}")

@@ -22,6 +22,7 @@ from pipelines.domains import DOMAINS
 from pipelines.findings import findings, notices, retrieval_sentence
 from pipelines.label_sections import label_lists, suspect_sentences
 from pipelines.model_card import model_card
+from pipelines.number_ranges import RANGE
 from pipelines.objects import Objects
 from pipelines.panels import drawn_panels
 from pipelines.recipe import used_options
@@ -34,7 +35,7 @@ from reports.projection import project
 
 THUMBNAIL, PICTURE = 48, 160  # pixels a side
 BATCH = 256
-HIDDEN_COLUMNS = ("object_id", "group", "split")
+HIDDEN_COLUMNS = ("object_id", "group", "split", RANGE)
 
 
 def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
@@ -86,6 +87,7 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
         trust=json.loads(folder.certainty.read_text()),
         audit=json.loads(folder.audit.read_text()),
         subgroups=json.loads(folder.subgroups.read_text()),
+        baselines=json.loads(folder.baselines.read_text()) if folder.baselines.is_file() else (),
         anomalies=[_anomaly(row) for row in top.to_dict("records")],
         anomaly_pictures=pictures(objects, top_rows, PICTURE, recipe.domain),
         trouble=[_anomaly(row, "trouble") for row in troubled.to_dict("records")],

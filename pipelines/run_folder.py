@@ -159,6 +159,11 @@ class RunFolder:
         return self.folder / "shift.json"
 
     @property
+    def baselines(self) -> Path:
+        """What heads without the image, or without texture, shape or marks, score beside the run's own."""
+        return self.folder / "baselines.json"
+
+    @property
     def metrics(self) -> Path:
         return self.folder / "metrics.json"
 

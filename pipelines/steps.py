@@ -136,7 +136,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "pretrain": ("pretraining", "panels", "encoder", "scratch"),
     "embed": ("embeddings", "starts"),
     "classify": (
-        *("heads", "predictions", "predictions_csv", "metrics", "certainty", "audit"),
+        *("heads", "predictions", "predictions_csv", "metrics", "certainty", "audit", "baselines"),
         *("suspects", "next_labels"),
         *("subgroups", "shift"),
     ),
@@ -145,7 +145,7 @@ FILES: dict[str, tuple[str, ...]] = {
 }
 
 # Raised where a step writes other files than before, so that runs made before are brought up to date.
-FORMS: dict[str, int] = {"classify": 2, "report": 2}
+FORMS: dict[str, int] = {"classify": 3, "report": 2}
 
 # What --force removes beside these. Checkpoints carry a key of their own, which labels are no part of: with other
 # labels the best checkpoint is chosen anew, but nothing is trained again.

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int64, UInt8
 from reports import payload, sections
 from reports.atomic import replacing
 from reports.audit import audit_section
+from reports.baselines import baselines_section
 from reports.label_lists import LabelList, label_list_links, label_list_sections
 from reports.model_card import ModelCard, card_html
 from reports.panels import Drawn, panels_section
@@ -43,7 +44,7 @@ class Page:
     an epoch (see figures.training_curves), `guard` which encoder was chosen and why (see sections.training), `panels`
     pictures of what the method does, `quarantine` the number of objects left out by reason, `provenance` nested facts.
     Parts that are empty are said to be absent; `label_lists`, each a section after the anomalies, are left out where
-    they are, and so is the `card`. `subgroups` are the entries of subgroups.json.
+    they are, and so is the `card`. `baselines` are the entries of baselines.json, `subgroups` those of subgroups.json.
     """
 
     title: str
@@ -59,6 +60,7 @@ class Page:
     trust: Sequence[Mapping[str, Any]] = ()
     audit: Sequence[Mapping[str, Any]] = ()
     subgroups: Sequence[Mapping[str, Any]] = ()
+    baselines: Sequence[Mapping[str, Any]] = ()
     anomalies: Sequence[Mapping[str, Any]] = ()
     anomaly_pictures: UInt8[np.ndarray, "k p p 3"] | None = None
     trouble: Sequence[Mapping[str, Any]] | None = None
@@ -129,7 +131,7 @@ def write_page(path: Path, page: Page) -> None:
         trust_link='\n<a href="#trust">Trust</a>' if page.trust else "",
         trust=trust_section(page.trust),
         audit_link='\n<a href="#shortcuts">Shortcuts</a>' if page.audit else "",
-        audit=audit_section(page.audit),
+        audit=audit_section(page.audit) + baselines_section(page.baselines),
         subgroups_link='\n<a href="#subgroups">Subgroups</a>' if subgroups_section(page.subgroups) else "",
         subgroups=subgroups_section(page.subgroups),
         anomalies=sections.anomalies(page.anomalies, page.anomaly_pictures, row_of, trouble_apart=bool(page.trouble)),
