@@ -24,6 +24,7 @@ from pipelines.label_sections import label_lists, suspect_sentences
 from pipelines.objects import Objects
 from pipelines.panels import drawn_panels
 from pipelines.recipe import used_options
+from pipelines.saliency import saliency_labels
 from pipelines.steps import Context, StepResult
 from reports.exports import write_projection
 from reports.label_exports import write_curves_svg, write_metrics_csv
@@ -40,7 +41,7 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
     recipe, folder = context.recipe, context.run
     folder.shared.unlink(missing_ok=True)  # what it says may no longer hold
     objects = Objects(context)
-    ids, embedded, _ = read_parts(folder.embeddings)
+    ids, embedded, model = read_parts(folder.embeddings)
     anomalies = pd.read_parquet(folder.anomalies_parquet)
     place = {object_id: row for row, object_id in enumerate(ids)}
     sound = anomalies["trouble"] == ""
@@ -67,6 +68,8 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
         found = same_group_retrieval(embedded, patients, seed=recipe.seed)
         own_findings.append(retrieval_sentence(found))
         facts["same_patient_retrieval"] = None if found is None else asdict(found)
+    if said and recipe.report.saliency != "off":
+        own_findings.append("Saliency maps were not made: they are of the trained run's own test half, on its page.")
     page = Page(
         title=DOMAINS[recipe.domain].title,
         subtitle=f"{', '.join(entry.name for entry in recipe.catalog)}: {len(ids):,} objects in {_bands(recipe.bands)}",
@@ -80,6 +83,11 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
         metrics=metrics,
         trust=json.loads(folder.certainty.read_text()),
         audit=json.loads(folder.audit.read_text()),
+        saliency=[]
+        if said
+        else saliency_labels(
+            context, objects, embedded, model, lambda rows, side: pictures(objects, rows, side, recipe.domain)
+        ),
         anomalies=[_anomaly(row) for row in top.to_dict("records")],
         anomaly_pictures=pictures(objects, top_rows, PICTURE, recipe.domain),
         trouble=[_anomaly(row, "trouble") for row in troubled.to_dict("records")],

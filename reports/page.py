@@ -20,6 +20,7 @@ from reports.audit import audit_section
 from reports.label_lists import LabelList, label_list_links, label_list_sections
 from reports.panels import Drawn, panels_section
 from reports.projection import FEWEST_FOR_UMAP
+from reports.saliency import SaliencyLabel, saliency_link, saliency_section
 from reports.trust import trust_section
 
 # In the order they run: the first gives the second what it uses.
@@ -34,8 +35,9 @@ class Page:
     `object_ids` (unique) at `xy` (finite), coloured by any of `columns`: name to one value per object, texts or
     numbers, unknown where None, NaN or "". `thumbnails` (RGB, 0..255) belong to the rows `thumbnail_rows`, or to all
     objects in order where that is None. `metrics` are the rows of metrics.json, `trust` the entries of certainty.json,
-    `audit` those of audit.json. `anomalies` hold rank, object_id, score, and optionally flags (texts) and links (name
-    to URL, http or https only), the strangest first, each with its picture in `anomaly_pictures`; `trouble` and
+    `audit` those of audit.json, `saliency` the maps of each label. `anomalies` hold rank, object_id, score, and
+    optionally flags (texts) and links (name to URL, http or https only), the strangest first, each with its picture in
+    `anomaly_pictures`; `trouble` and
     `trouble_pictures`, of the same form and ranking, hold instead the objects whose images are at fault, their flags
     saying how: empty where none was found, None (and then no section) where nobody looked. `training` holds one record
     an epoch (see figures.training_curves), `guard` which encoder was chosen and why (see sections.training), `panels`
@@ -56,6 +58,7 @@ class Page:
     metrics: Sequence[Mapping[str, Any]] = ()
     trust: Sequence[Mapping[str, Any]] = ()
     audit: Sequence[Mapping[str, Any]] = ()
+    saliency: Sequence[SaliencyLabel] = ()
     anomalies: Sequence[Mapping[str, Any]] = ()
     anomaly_pictures: UInt8[np.ndarray, "k p p 3"] | None = None
     trouble: Sequence[Mapping[str, Any]] | None = None
@@ -126,6 +129,8 @@ def write_page(path: Path, page: Page) -> None:
         trust=trust_section(page.trust),
         audit_link='\n<a href="#shortcuts">Shortcuts</a>' if page.audit else "",
         audit=audit_section(page.audit),
+        saliency_link=saliency_link(page.saliency),
+        saliency=saliency_section(page.saliency),
         anomalies=sections.anomalies(page.anomalies, page.anomaly_pictures, row_of, trouble_apart=bool(page.trouble)),
         trouble_link='\n<a href="#input-trouble">Input trouble</a>' if page.trouble else "",
         trouble=_trouble(page, row_of),
