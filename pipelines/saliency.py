@@ -35,9 +35,9 @@ from pipelines.targets import Targets
 from reports.saliency import SaliencyLabel
 
 SIDE = 224  # pixels a side of a picture
-ENCODERS, HEADS = 3, 5  # randomisations of each kind
+ENCODERS, HEADS = 4, 20  # randomisations of each kind: heads cost next to nothing
 SAMPLED = 64  # images of the training half that a random encoder's statistics come from
-MOST_ROWS = 5_000  # labelled objects that a head of permuted labels learns from
+MOST_ROWS = 1_000  # labelled objects that a head of permuted labels learns from
 STREAM = 84
 
 Pictures = Callable[[Int64[np.ndarray, " n"], int], UInt8[np.ndarray, "n s s 3"]]

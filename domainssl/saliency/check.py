@@ -37,17 +37,23 @@ class Agreement:
 
 
 def rank_correlation(first: Float[np.ndarray, "h w"], second: Float[np.ndarray, "h w"]) -> float:
-    """Spearman's, over the pixels that are finite in both maps; NaN where a map is the same everywhere, or nowhere."""
+    """Spearman's, over the pixels that are finite in both maps; NaN where the first is the same everywhere, or nowhere.
+
+    0 where only the second is, an empty one most of all: it has nothing in common with the first. To leave it out
+    would leave those by which a random head happened to agree.
+    """
     both = np.isfinite(first) & np.isfinite(second)
-    if not both.any() or np.ptp(first[both]) == 0 or np.ptp(second[both]) == 0:
+    if not both.any() or np.ptp(first[both]) == 0:
         return float("nan")
+    if np.ptp(second[both]) == 0:
+        return 0.0
     return float(np.corrcoef(rankdata(first[both]), rankdata(second[both]))[0, 1])
 
 
 def agreement(correlations: Float[np.ndarray, "o r"], rng: np.random.Generator) -> Agreement:
     """The mean of objects' means over the randomisations, and its interval by resampling both.
 
-    Objects are one a group. A correlation that is not defined (NaN: an empty map) has no say.
+    Objects are one a group. A correlation that is not defined (NaN: of an empty map) has no say.
     """
     objects, draws = correlations.shape
     defined = np.isfinite(correlations)

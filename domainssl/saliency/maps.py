@@ -6,6 +6,7 @@ Axes: b view of one image, c band, h w pixels, m head.
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, final
 
 import numpy as np
@@ -18,7 +19,7 @@ from domainssl.encoders import TimmEncoder
 from domainssl.heads.head import FittedHead
 from domainssl.options import SaliencyMethod
 from domainssl.saliency.applies import LEAST_GRID, not_applicable, too_coarse
-from domainssl.saliency.scores import Scores
+from domainssl.saliency.scores import GridScores, Scores
 from domainssl.saliency.views import MapView
 from domainssl.tokens import Tokens
 
@@ -41,12 +42,14 @@ def grad_cam(
     """
     from monai.visualize import GradCAM  # here: it takes seconds
 
-    grid = int(encoder.grid(views[:1]).shape[-1])
-    _refuse(too_coarse("grad_cam", encoder.name, encoder.input.size, grid, -(-encoder.input.size // grid)))
-    scores = Scores(encoder, heads, output, through_grid=True)
-    method = GradCAM(nn_module=scores, target_layers="last", postprocessing=_as_it_is)
+    with torch.no_grad():
+        grid = encoder.grid(views)
+    cells, size = int(grid.shape[-1]), views.shape[-2:]
+    _refuse(too_coarse("grad_cam", encoder.name, encoder.input.size, cells, -(-encoder.input.size // cells)))
+    scores = GridScores(Scores(encoder, heads, output))
+    method = GradCAM(scores, "last", upsampler=lambda _: partial(_enlarged, size=size), postprocessing=_as_it_is)
     with torch.enable_grad():
-        maps = [method(views, class_idx=number).detach() for number in range(len(heads))]
+        maps = [method(grid.requires_grad_(), class_idx=number).detach() for number in range(len(heads))]
     scores.zero_grad(set_to_none=True)  # of layers between the map and the features
     return torch.stack(maps)[:, :, 0].float()
 
@@ -112,7 +115,7 @@ def attention(
     _refuse(too_coarse("attention", encoder.name, encoder.input.size, tokens.grid, tokens.patch))
     with torch.no_grad():
         shares = tokens.attention(views).mean(dim=1, keepdim=True)
-    return functional.interpolate(shares, size=views.shape[-2:], mode="bilinear").transpose(0, 1)
+    return _enlarged(shares, views.shape[-2:]).transpose(0, 1)
 
 
 Maps = Callable[[TimmEncoder, Sequence[FittedHead], int, Tensor, Tensor], Tensor]
@@ -187,6 +190,10 @@ class _Above(nn.Module):
     def forward(self, difference: Float[Tensor, "b c h w"]) -> Float[Tensor, "b m"]:
         found: Tensor = self.scores(difference + self.behind)
         return found.float()
+
+
+def _enlarged(maps: Float[Tensor, "b c y x"], size: torch.Size) -> Float[Tensor, "b c h w"]:
+    return functional.interpolate(maps, size=tuple(size), mode="bilinear")
 
 
 def _as_it_is(maps: Any) -> Any:

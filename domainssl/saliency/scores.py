@@ -21,8 +21,7 @@ from domainssl.heads.multilabel import MultilabelHead
 class Scores(nn.Module):
     """The log-odds of the answer `output` by each of several heads, from source values: their sigmoid is `predict`'s.
 
-    Log-odds, since logits of a softmax have no origin of their own. With `through_grid` gradients reach the last
-    feature map, which passes the layer "last", and nothing before it.
+    Log-odds, since logits of a softmax have no origin of their own.
     Raises ValueError for heads that are not linear, and for an answer that had no labelled row.
     """
 
@@ -31,12 +30,9 @@ class Scores(nn.Module):
     mean: Tensor  # m d
     scale: Tensor  # m d
 
-    def __init__(
-        self, encoder: TimmEncoder, heads: Sequence[FittedHead], output: int, *, through_grid: bool = False
-    ) -> None:
+    def __init__(self, encoder: TimmEncoder, heads: Sequence[FittedHead], output: int) -> None:
         super().__init__()
-        self.encoder, self.output, self.through_grid = encoder, output, through_grid
-        self.last = nn.Identity()
+        self.encoder, self.output = encoder, output
         for head in heads:
             if not isinstance(head, LinearHead | MultilabelHead):
                 what = type(head).__name__
@@ -52,11 +48,7 @@ class Scores(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b m"]:
         """Of source values as `TimmEncoder.pooled` takes them; float64."""
-        if not self.through_grid:
-            return self.of_features(self.encoder.pooled(x))
-        with torch.no_grad():
-            grid = self.encoder.grid(x)
-        return self.of_features(self.encoder.network.forward_head(self.last(grid.requires_grad_())))
+        return self.of_features(self.encoder.pooled(x))
 
     def of_features(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b m"]:
         """The same from the encoder's features."""
@@ -67,3 +59,16 @@ class Scores(nn.Module):
             return own
         others = torch.arange(logits.shape[2], device=logits.device) != self.output
         return own - logits[:, :, others].logsumexp(dim=2)
+
+
+@final
+class GridScores(nn.Module):
+    """The same from the last feature map, which passes the layer "last": as far back as Grad-CAM asks."""
+
+    def __init__(self, scores: Scores) -> None:
+        super().__init__()
+        self.scores, self.last = scores, nn.Identity()
+        self.eval()
+
+    def forward(self, grid: Float[Tensor, "b d y x"]) -> Float[Tensor, "b m"]:
+        return self.scores.of_features(self.scores.encoder.network.forward_head(self.last(grid)))
