@@ -187,7 +187,7 @@ class ReportOptions:
 
     top: int = 60
     thumbnails: int = 20_000
-    saliency: Literal["off"] | SaliencyMethod = "off"
+    saliency: Literal["off", "grad_cam", "occlusion", "attention"] = "off"
     saliency_objects: int = 12
 
 

@@ -24,7 +24,7 @@ from pipelines.label_sections import label_lists, suspect_sentences
 from pipelines.objects import Objects
 from pipelines.panels import drawn_panels
 from pipelines.recipe import used_options
-from pipelines.saliency import saliency_labels
+from pipelines.saliency import map_facts, saliency_labels, unmade
 from pipelines.steps import Context, StepResult
 from reports.exports import write_projection
 from reports.label_exports import write_curves_svg, write_metrics_csv
@@ -68,8 +68,10 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
         found = same_group_retrieval(embedded, patients, seed=recipe.seed)
         own_findings.append(retrieval_sentence(found))
         facts["same_patient_retrieval"] = None if found is None else asdict(found)
-    if said and recipe.report.saliency != "off":
-        own_findings.append("Saliency maps were not made: they are of the trained run's own test half, on its page.")
+    of_rows = lambda rows, side: pictures(objects, rows, side, recipe.domain)  # noqa: E731
+    maps = [] if said else saliency_labels(context, objects, embedded, model, of_rows)
+    facts["saliency"] = [map_facts(label) for label in maps]
+    own_findings += unmade(recipe, applied=bool(said))
     page = Page(
         title=DOMAINS[recipe.domain].title,
         subtitle=f"{', '.join(entry.name for entry in recipe.catalog)}: {len(ids):,} objects in {_bands(recipe.bands)}",
@@ -83,11 +85,7 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
         metrics=metrics,
         trust=json.loads(folder.certainty.read_text()),
         audit=json.loads(folder.audit.read_text()),
-        saliency=[]
-        if said
-        else saliency_labels(
-            context, objects, embedded, model, lambda rows, side: pictures(objects, rows, side, recipe.domain)
-        ),
+        saliency=maps,
         anomalies=[_anomaly(row) for row in top.to_dict("records")],
         anomaly_pictures=pictures(objects, top_rows, PICTURE, recipe.domain),
         trouble=[_anomaly(row, "trouble") for row in troubled.to_dict("records")],

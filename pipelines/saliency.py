@@ -66,7 +66,7 @@ def saliency_labels(
     if method == "off":
         return []
     check_saliency(recipe)
-    labels = [label for label, entry in recipe.labels.items() if entry.kind in EXPLAINED][:MOST_LABELS]
+    labels = _explained(recipe)[:MOST_LABELS]
     encoder = _encoder(context, objects, model)
     sample = _sample(context, objects)
     rng = np.random.default_rng([recipe.seed, STREAM, 0])
@@ -108,6 +108,25 @@ def saliency_labels(
     return found
 
 
+def map_facts(shown: SaliencyLabel) -> dict[str, Any]:
+    """What the manifest keeps of a label's maps: the check's verdict and numbers, None for what is not estimable."""
+    agreements = {
+        name: facts and {key: number if np.isfinite(number) else None for key, number in facts.items()}
+        for name, facts in (("encoders", shown.encoders), ("heads", shown.heads))
+    }
+    return {"label": shown.label, "objects": len(shown.items), "verdict": shown.verdict, **agreements}
+
+
+def unmade(recipe: Recipe, *, applied: bool) -> list[str]:
+    """A finding where maps were asked for that are not on the page: of a run `applied` to other data, or many labels."""
+    if recipe.report.saliency == "off":
+        return []
+    if applied:
+        return ["Saliency maps were not made: they are of the trained run's own test half, on its page."]
+    more = len(_explained(recipe)) - MOST_LABELS
+    return [f"Saliency maps are of the first {MOST_LABELS} labels alone; {more} have none."] if more > 0 else []
+
+
 def how(recipe: Recipe) -> str:
     """The method in words, with its sizes."""
     size, over = recipe.encoder.size, "turns and mirror images" if symmetry(recipe) == "dihedral" else "small shifts"
@@ -123,6 +142,10 @@ def how(recipe: Recipe) -> str:
         ),
         "attention": "Attention of the last block's class token, mean over its heads: of the image, not of the answer",
     }[recipe.report.saliency] + f"; the mean over {over} of the image, 1 at each map's largest."
+
+
+def _explained(recipe: Recipe) -> list[str]:
+    return [label for label, entry in recipe.labels.items() if entry.kind in EXPLAINED]
 
 
 def _encoder(context: Context, objects: Objects, model: str) -> TimmEncoder:

@@ -62,7 +62,6 @@ def saliency_section(labels: Sequence[SaliencyLabel]) -> str:
     parts = "".join(map(_label, labels))
     return (
         '<section id="saliency" aria-labelledby="saliency-heading">\n<h2 id="saliency-heading">Saliency</h2>'
-        f'<p class="verdict worse">{LOCALISATION}</p>'
         f'<p class="soft how">How to read: {escape(labels[0].how)} Left the image, right its map over it, from nothing '
         f"(the image in grey) to the most: {_legend()}. Objects of the test half, one a group (patient, tile): a third "
         "are the surest right answers, a third the surest wrong ones, the others are drawn; chosen before any map was "
@@ -101,7 +100,8 @@ def _label(shown: SaliencyLabel) -> str:
         cards = '<p class="soft">No object of the test half has this label.</p>'
     return (
         f'<div class="label-column"><h3>{escape(shown.label)}</h3>'
-        f'<div class="verdict {STATES[shown.verdict]}"><p><strong>{_said(shown)}</strong> {_numbers(shown)}</p></div>'
+        f'<div class="verdict {STATES[shown.verdict]}"><p><strong>{_said(shown)}</strong> {_numbers(shown)}</p>'
+        f"<p>{LOCALISATION}</p></div>"
         f'<ul class="saliency">{cards}</ul></div>'
     )
 
@@ -135,16 +135,16 @@ def _numbers(shown: SaliencyLabel) -> str:
 def _card(item: Mapping[str, Any], picture: UInt8[np.ndarray, "s s 3"], values: Float[np.ndarray, "s s"]) -> str:
     name, of = escape(str(item["object_id"])), escape(str(item["of"]))
     where = "nothing speaks for it" if item["empty"] else f"most of it {place(values)}"
-    verdict = "right" if item["right"] else f"wrong: {escape(str(item['truth']))}"
-    flags = "".join(
-        f'<span class="flag">{text}</span>' for text in (f"answer {escape(str(item['answer']))}", verdict, item["why"])
-    )
-    nothing = '<span class="flag">nothing speaks for it</span>' if item["empty"] else ""
+    answer, truth = escape(str(item["answer"])), escape(str(item["truth"]))
+    told = [] if answer == of else [f"answer: {answer}"]
+    told += ["right" if item["right"] else f"wrong: it is {truth}", str(item["why"])]
+    told += ["nothing speaks for it"] if item["empty"] else []
+    flags = "".join(f'<span class="flag">{text}</span>' for text in told)
     return (
         f'<li><div class="pair">{_image(picture, f"Image of {name}")}'
         f"{_image(overlay(picture, values), f'Map for {of} over the image of {name}: {where}')}</div>"
-        f'<div class="heading"><span class="rank">{of}</span><span class="score">score {_plain(item["score"])}</span>'
-        f'</div><div class="id">{name}</div>{flags}{nothing}</li>'
+        f'<div class="heading"><span class="rank" title="the answer that the map is of">{of}</span>'
+        f'<span class="score">score {_plain(item["score"])}</span></div><div class="id">{name}</div>{flags}</li>'
     )
 
 
