@@ -118,7 +118,7 @@ def map_facts(shown: SaliencyLabel) -> dict[str, Any]:
 
 
 def unmade(recipe: Recipe, *, applied: bool) -> list[str]:
-    """A finding where maps were asked for that are not on the page: of a run `applied` to other data, or many labels."""
+    """A finding where maps were asked for that are not there: of a run `applied` to other data, or of many labels."""
     if recipe.report.saliency == "off":
         return []
     if applied:

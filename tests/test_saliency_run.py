@@ -87,7 +87,8 @@ def test_the_method_is_told_with_its_sizes_and_views() -> None:
 
 HIDDEN = np.zeros((40, 40), bool)
 HIDDEN[:14, 6:22] = True  # of which letters take a part
-RUN = ["--workers", "1", "--device", "cpu", "--quiet"]
+KEPT = ["--set", "store.marks=keep"]  # so that the letters are in the store, and the test hides them itself
+RUN = ["--workers", "1", "--device", "cpu", "--quiet", *KEPT]
 
 
 def pictures(report: Path) -> list[np.ndarray]:
