@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,8 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
         found = same_group_retrieval(embedded, patients, seed=recipe.seed)
         own_findings.append(retrieval_sentence(found))
         facts["same_patient_retrieval"] = None if found is None else asdict(found)
-    of_rows = lambda rows, side: pictures(objects, rows, side, recipe.domain)  # noqa: E731
-    maps = [] if said else saliency_labels(context, objects, embedded, model, of_rows)
+    shown_rows = partial(pictures, objects, domain=recipe.domain)
+    maps = [] if said else saliency_labels(context, objects, embedded, model, shown_rows)
     facts["saliency"] = [map_facts(label) for label in maps]
     own_findings += unmade(recipe, applied=bool(said))
     page = Page(
