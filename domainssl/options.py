@@ -37,6 +37,7 @@ HEADS: Mapping[Kind, tuple[str, ...]] = {
     "votes": ("dirichlet", "linear", "knn"),
 }
 STARTS = ("random", "imagenet", "scratch", "continued")
+SaliencyMethod = Literal["grad_cam", "occlusion", "attention"]
 
 
 @dataclass(frozen=True)
@@ -185,10 +186,16 @@ class RankOptions:
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """The page: how many anomalies it shows as pictures, and how many objects get a thumbnail on the map."""
+    """The page: how many anomalies it shows as pictures, and how many objects get a thumbnail on the map.
+
+    `saliency` adds maps of what answers come from, of `saliency_objects` objects of the test half a label; they take
+    seconds ("grad_cam", "attention") or minutes ("occlusion").
+    """
 
     top: int = 60
     thumbnails: int = 20_000
+    saliency: Literal["off", "grad_cam", "occlusion", "attention"] = "off"
+    saliency_objects: int = 12
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from domainssl.options import HEADS, STARTS
 from pipelines.recipe_messages import did_you_mean
 from pipelines.recipe_methods import method_problems
 from pipelines.recipe_radiographs import radiograph_problems
+from pipelines.recipe_saliency import saliency_problems
 
 AT_LEAST: dict[str, int] = {
     "seed": 0,
@@ -34,6 +35,7 @@ AT_LEAST: dict[str, int] = {
     "rank.trees": 1,
     "report.top": 0,
     "report.thumbnails": 0,
+    "report.saliency_objects": 1,
 }
 ABOVE: dict[str, int] = {
     "store.arcsec": 0,
@@ -71,6 +73,7 @@ def find_problems(recipe: Mapping[str, Any]) -> list[str]:
         + _lists(recipe)
     )
     problems += _labels(recipe["labels"]) + _votes(recipe) + _classify(recipe) + radiograph_problems(recipe)
+    problems += saliency_problems(recipe)
     return problems + (_catalogs(recipe["catalog"]) + _uses(recipe) if recipe["catalog"] else [NO_CATALOG])
 
 

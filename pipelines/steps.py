@@ -15,6 +15,7 @@ from pipelines.privacy import PublicError, guarded, hide_inputs, hide_sources, p
 from pipelines.progress import Progress
 from pipelines.recipe import Recipe, RecipeError, dump_fields, dump_recipe
 from pipelines.recipe_messages import did_you_mean
+from pipelines.recipe_saliency import check_saliency
 from pipelines.run_folder import RunFolder, environment, fingerprint, step_key
 
 
@@ -294,7 +295,8 @@ def run_steps(
 
 
 def check_encoder(recipe: Recipe) -> None:
-    """Raises RecipeError for an encoder that timm does not know; imports timm, so not part of reading a recipe."""
+    """Raises RecipeError for an encoder that timm does not know, or that gives no maps; imports timm, so not part of
+    reading a recipe."""
     import timm
 
     import domainssl.dense  # noqa: F401 - timm then knows its networks by name
@@ -303,6 +305,7 @@ def check_encoder(recipe: Recipe) -> None:
     if not timm.is_model(name):
         hint = did_you_mean(name, timm.list_models())
         raise RecipeError(f"encoder.name: timm has no model {name!r}{hint or '; timm.list_models() names them'}")
+    check_saliency(recipe)
 
 
 def describe(error: BaseException) -> str:
