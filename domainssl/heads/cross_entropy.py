@@ -36,7 +36,7 @@ def principal_axes(z: Float64[np.ndarray, "n d"]) -> PrincipalAxes:
 def minimise_cross_entropies(
     axes: PrincipalAxes,
     target: Float64[np.ndarray, "n p k"],
-    used: Bool[np.ndarray, "n p"],
+    used: Bool[np.ndarray, "n p"] | Float64[np.ndarray, "n p"],
     c: Float64[np.ndarray, " p"],
     *,
     start: Float64[np.ndarray, "a p k"] | None = None,
