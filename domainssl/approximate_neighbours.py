@@ -39,7 +39,8 @@ class NeighbourIndex:
         if k < 1:
             raise ValueError(f"k: {k} neighbours cannot be searched for; give 1 or more")
         self._k = k
-        self.recall, self._index = 1.0, None
+        self.recall = 1.0
+        self._index: faiss.IndexIVFFlat | None = None
         if len(x) <= exact_up_to:
             return
         finite = np.concatenate([np.isfinite(x[part]).all(axis=1) for part in _parts(len(x))])
@@ -160,9 +161,7 @@ def _parts(n: int) -> list[Int64[np.ndarray, " m"]]:
     return [np.arange(start, min(n, start + _ROWS_AT_ONCE)) for start in range(0, n, _ROWS_AT_ONCE)]
 
 
-def _padded(
-    inside: Float32[np.ndarray, "m q"], last: float | Float32[np.ndarray, " m"]
-) -> Float32[np.ndarray, "m q1"]:
+def _padded(inside: Float32[np.ndarray, "m q"], last: float | Float32[np.ndarray, " m"]) -> Float32[np.ndarray, "m q1"]:
     out = np.empty((len(inside), inside.shape[1] + 1), np.float32)
     out[:, :-1], out[:, -1] = inside, last
     return out

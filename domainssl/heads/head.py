@@ -22,11 +22,13 @@ _ROWS_AT_ONCE = 32_768
 class TrainingHalf:
     """Frozen features of the training half, labelled or not, and which group (patient, tile) each row belongs to.
 
-    Raises ValueError for no rows, and where features hold NaN or infinity.
+    `views`, for heads that train consistency: features of a weakly changed view of each row, then of strongly changed
+    ones. Raises ValueError for no rows, and where features hold NaN or infinity.
     """
 
     x: Float[np.ndarray, "n d"]
     groups: Shaped[np.ndarray, " n"]
+    views: Float[np.ndarray, "n v d"] | None = None
 
     def __post_init__(self) -> None:
         if len(self.x) == 0:
@@ -34,6 +36,10 @@ class TrainingHalf:
         bad = sum(int((~np.isfinite(part)).any(axis=1).sum()) for part in _parts(self.x))
         if bad:
             raise ValueError(f"features: {bad} of {len(self.x)} rows hold NaN or infinity; leave them out")
+        if self.views is not None and (self.views.shape[1] < 2 or not np.isfinite(self.views).all()):
+            raise ValueError(
+                f"views: {self.views.shape[1]} a row, or some hold NaN or infinity; give a weak and a strong one"
+            )
 
     @cached_property
     def standardisation(self) -> tuple[Float64[np.ndarray, " d"], Float64[np.ndarray, " d"]]:

@@ -49,7 +49,9 @@ class PropagationHead(FittedHead):
         weight = np.where(row >= 0, _weight(distance, float(self.temperature)), 0.0)
         total = weight.sum(axis=1)
         out = np.full((len(x), self.shares.shape[1]), np.nan)
-        for k, share in enumerate(self.shares.T):  # one class at a time, so that no (m, neighbours, class) array is made
+        for k, share in enumerate(
+            self.shares.T
+        ):  # one class at a time, so that no (m, neighbours, class) array is made
             np.divide((weight * share[row]).sum(axis=1), total, out=out[:, k], where=total > 0)
         return out
 
