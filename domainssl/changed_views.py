@@ -66,7 +66,8 @@ def _symmetric(symmetry: Symmetry) -> Operation:
         images, valid = batch.images.clone(), batch.valid.clone()
         for number, transformation in enumerate(transformations):
             where = drawn == number
-            images[where], valid[where] = transformation(batch.images[where]), transformation(batch.valid[where])
+            images[where] = transformation(batch.images[where])
+            valid[where] = transformation(batch.valid[where].float()) > 0.5
         return dataclasses.replace(batch, images=images, valid=valid)
 
     return change
