@@ -90,10 +90,23 @@ def test_where_nothing_can_be_validated_the_head_is_the_linear_probe():
     taught = (half, rows, y[rows, None].astype(float), 2)
     there, ours = (fit(*taught, RNG(3)).predict(x) for fit in (fit_linear, fit_self_training))
     np.testing.assert_array_equal(ours, there)
-    # Likewise where all rows of a class are of one group: each fold's head would have learnt from it.
-    half, rows = TrainingHalf(x, np.where(y == 0, 0, np.arange(len(x)) + 1)), drawn(y, 10, 0)
-    head = fit_self_training(half, rows, y[rows, None].astype(float), 2, RNG(3))
-    assert np.isfinite(head.predict(x)).all()
+
+
+def test_only_rows_of_whole_groups_are_held_out_and_one_class_alone_decides_nothing(monkeypatch):
+    asked: list[int] = []
+
+    def spy(gain: np.ndarray, by_default: bool) -> bool:
+        asked.append(len(gain))
+        return False
+
+    monkeypatch.setattr(semi_supervised, "_is_taken", spy)
+    x, y, _ = clusters(0)
+    rows = drawn(y, 10, 0)
+    alone = np.arange(len(x))
+    in_one = np.where(y == 0, 0, alone + 1)  # all rows of a class are one group's, which every fold tears apart
+    for groups in (alone, alone // 4, in_one):
+        fit_self_training(TrainingHalf(x, groups), rows, y[rows, None].astype(float), 2, RNG(3))
+    assert asked == [20, 20, 0]
 
 
 def test_where_the_student_is_not_taken_the_head_is_the_linear_probe(monkeypatch):

@@ -91,7 +91,7 @@ def _fit(
         asked = _whole(half.groups[rows], held_out)
         truth = np.searchsorted(present, labels)[asked]
         plain, student = (least_loss(head.logits(z)[np.arange(len(rows)), folds][asked], truth) for head in pair)
-        gain = plain - student
+        gain = plain - student if set(truth) == set(range(len(present))) else gain  # one class alone tells nothing
     if not _is_taken(gain, by_views):
         return fit_shares(half, rows, one_hot, None, c)
     every = np.ones((len(rows), 1), dtype=bool), np.ones((len(others), 1), dtype=bool)
