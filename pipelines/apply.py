@@ -97,7 +97,7 @@ def applied_recipe(trained: RunFolder, recipe: Recipe, catalog: Path, images: Pa
         "catalog": [{**entry, "use": ["rank"]} for entry in entries],
         "labels": {},
         "start": {},
-        "classify": {**fields["classify"], "starts": ["imagenet"], "heads": [], "unit": "image"},
+        "classify": {**fields["classify"], "starts": ["imagenet"], "heads": [], "consistency": 0, "unit": "image"},
         "encoder": {**fields["encoder"], "weights": str(trained.encoder.resolve())},
         "pretrain": {**fields["pretrain"], "epochs": 0, "images": None, "seconds": None},
     }

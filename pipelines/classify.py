@@ -18,11 +18,12 @@ from domainssl.evaluation.rows import MetricRow, mark_primary
 from domainssl.evaluation.task import TASKS
 from domainssl.heads.files import save_head
 from domainssl.heads.head import Fit, FittedHead, TrainingHalf
-from domainssl.options import Kind
+from domainssl.options import ON_REQUEST, Kind
 from pipelines.atomic import write_json
 from pipelines.attributes import attributes
 from pipelines.audit import audited
 from pipelines.baselines import Asked, baselines
+from pipelines.consistency import consistency_entries
 from pipelines.embed import compared_starts
 from pipelines.fine_tuning import FineTuning
 from pipelines.label_lists import write_next_labels, write_suspects
@@ -102,10 +103,13 @@ def run(context: Context) -> StepResult:
 
 
 def heads_of(recipe: Recipe, kind: Kind) -> tuple[str, ...]:
-    """The heads that the recipe wants of those a kind of label has; where it wants none of them, the kind's first."""
+    """The heads that the recipe wants of those a kind of label has; where it wants none of them, the kind's first.
+
+    Where it names no heads, all but those on request.
+    """
     every = tuple(TASKS[kind].heads)
     wanted = tuple(name for name in recipe.classify.heads if name in every) or every[:1]
-    return wanted if recipe.classify.heads else every
+    return wanted if recipe.classify.heads else tuple(name for name in every if name not in ON_REQUEST)
 
 
 def primary_size(recipe: Recipe) -> int:
@@ -202,6 +206,8 @@ def _measured(
         )
         for cell in (*main, *kept)
     ]
+    last = {start: x for (start, part), x in features.items() if part == "last"}
+    entries += consistency_entries(context, objects, question, rows, last)
     if classify.fine_tuning:
         entries += [
             Entry(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from domainssl.options import HEADS, STARTS
+from domainssl.options import CONSISTENCY_KINDS, HEADS, STARTS
 from pipelines.recipe_messages import did_you_mean
 from pipelines.recipe_methods import method_problems
 from pipelines.recipe_radiographs import radiograph_problems
@@ -27,6 +27,7 @@ AT_LEAST: dict[str, int] = {
     "pretrain.checkpoint_minutes": 0,
     "classify.draws": 1,
     "classify.fine_tuning": 0,
+    "classify.consistency": 0,
     "classify.primary_labels": 1,
     "classify.unlabelled": 0,
     "classify.cues": 0,
@@ -212,6 +213,11 @@ def _classify(recipe: Mapping[str, Any]) -> list[str]:
             f"classify.features: {classify['features']} should begin with 'last', by which all are compared"
         )
     kinds = {entry["kind"] for entry in labels.values()}
+    if classify["consistency"] > 0 and labels and not kinds & set(CONSISTENCY_KINDS):
+        problems.append(
+            f"classify.consistency: {classify['consistency']} views are for labels of kind "
+            f"{' or '.join(CONSISTENCY_KINDS)}, of which there is none; give 0"
+        )
     if classify["aggregate"] == "max" and not kinds <= {"yes_no", "multilabel"}:
         problems.append("classify.aggregate: 'max' is for yes_no and multilabel labels; give 'mean'")
     if 0 < classify["cues"] < FEWEST_CUES:

@@ -207,7 +207,9 @@ def states(recipe: Recipe, run: RunFolder, inputs: Mapping[str, Mapping[str, str
             found[name] = State(None, False, None, needless, before)
             continue
         files = {key: value for kind in depends.inputs for key, value in inputs[kind].items()}
-        form = {"form": FORMS[name]} if name in FORMS else {}
+        form: dict[str, object] = {"form": FORMS[name]} if name in FORMS else {}
+        if name == "embed" and recipe.classify.consistency:  # not where there are none: runs made before stay valid
+            form["views"] = [recipe.classify.consistency, recipe.sided]
         key = step_key({part: _part(parts, part) for part in depends.recipe} | form, known, files)
         done = needless is None and run.is_done(name, key)
         token = key if needless else (record.get("content") or record["made"]) if done else None

@@ -13,9 +13,10 @@ from domainssl.heads.ordinal import fit_ordinal
 from domainssl.heads.propagation import fit_propagation
 from domainssl.heads.prototype import fit_prototype
 from domainssl.heads.ridge import fit_ridge
+from domainssl.heads.semi_supervised import fit_self_training
 from domainssl.heads.votes import fit_votes
 
-CLASSES = [fit_linear, fit_lda, fit_prototype, fit_knn, fit_propagation, fit_ordinal]
+CLASSES = [fit_linear, fit_lda, fit_prototype, fit_knn, fit_propagation, fit_ordinal, fit_self_training]
 OTHERS = [fit_multilabel, fit_knn_answers, fit_ridge, fit_knn_values, fit_votes, fit_knn_votes, fit_dirichlet]
 VOTES, VALUES, ANSWERS = OTHERS[4:], OTHERS[2:4], OTHERS[:2]
 ids = {"ids": lambda fit: fit.__name__}

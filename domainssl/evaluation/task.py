@@ -20,6 +20,7 @@ from domainssl.heads.ordinal import fit_ordinal
 from domainssl.heads.propagation import fit_propagation
 from domainssl.heads.prototype import fit_prototype
 from domainssl.heads.ridge import fit_ridge
+from domainssl.heads.semi_supervised import fit_self_training
 from domainssl.heads.votes import fit_votes
 from domainssl.options import HEADS, Kind
 
@@ -45,6 +46,7 @@ _CLASS_HEADS: Mapping[str, Fit] = {
     "knn": fit_knn,
     "lda": fit_lda,
     "propagation": fit_propagation,
+    "self_training": fit_self_training,
 }
 _FITS: Mapping[Kind, Mapping[str, Fit]] = {
     "classes": _CLASS_HEADS,
