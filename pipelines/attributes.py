@@ -1,12 +1,11 @@
 """What an image's file, catalog and pixels tell beside its label: the attributes that an audit asks about."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Int64
 
 from domainssl.evaluation.audit import Attribute, of_numbers, of_words
 from domainssl.evaluation.image_measures import image_measures
@@ -16,24 +15,12 @@ from pipelines.domains import DOMAINS
 from pipelines.marks import unpacked
 from pipelines.number_ranges import RANGE
 from pipelines.objects import Objects
+from pipelines.usual_columns import numbers, usual_column, words
 
 # Columns that tell how, where or of whom an image was made; those that the catalog has are asked about.
 WORDS = ("catalog", "site", "scanner", "modality", "view", "laterality", "photometric", "burned_in", "sex")
 NUMBERS = (RANGE, "bits", "pixel_mm", "age", "redshift")
-# The same under usual names of surveys, in any case, the first that the catalog has.
-USUAL_NUMBERS: Mapping[str, tuple[str, ...]] = {
-    "magnitude": (
-        *("mag_r", "petromag_r", "modelmag_r", "cmodelmag_r", "mag_auto_r", "rmag", "r_mag", "magr", "mag_auto", "mag"),
-        *("mag_i", "mag_g", "btot", "btc"),
-    ),
-    "radius_arcsec": (
-        *("petror50_r", "petro_r50", "petro_theta", "shape_r", "r50", "petror90_r", "effrad_r", "logd25", "d25"),
-    ),
-    "depth": ("galdepth_r", "psfdepth_r", "depth_r", "galdepth_g", "psfdepth_g", "depth", "maglim"),
-    "seeing": ("psfsize_r", "seeing_r", "psf_fwhm_r", "psfsize_g", "seeing", "psf_fwhm"),
-}
-MOST_WORDS = 12  # of a column; the rarer ones count as one
-OTHER = "other"
+SURVEYS = ("magnitude", "radius_arcsec", "depth", "seeing")  # of the first usual column each
 MARK = "found_mark"
 
 
@@ -56,19 +43,16 @@ def attributes(objects: Objects, rows: Int64[np.ndarray, " n"], domain: str, lab
         return Attributes((), ())
     train = objects.train[rows]
     frame, facts = objects.frame.iloc[rows], objects.store.facts.iloc[rows]
-    told = [_words(name, frame[name]) for name in WORDS if _has(frame, name, labels)]
-    told += [of_numbers(name, _numbers(frame[name]), train) for name in NUMBERS if _has(frame, name, labels)]
-    for name, usual in USUAL_NUMBERS.items():
-        by_lower = {str(column).lower(): str(column) for column in frame}
-        found = next((by_lower[one] for one in usual if one in by_lower), None)
-        if found is not None and _has(frame, found, labels):
-            told.append(of_numbers(name, _numbers(frame[found]), train))
+    told = [words(name, frame[name]) for name in WORDS if _has(frame, name, labels)]
+    told += [of_numbers(name, numbers(frame[name]), train) for name in NUMBERS if _has(frame, name, labels)]
+    usual = {what: usual_column(frame, what, labels) for what in SURVEYS}
+    told += [of_numbers(what, column[1], train) for what, column in usual.items() if column is not None]
     told += _sky(frame, train)
     for name in ("bytes", "rows", "columns"):
         if f"{FACT}{name}" in facts:
-            told.append(of_numbers(f"{FACT}{name}", _numbers(facts[f"{FACT}{name}"]), train))
+            told.append(of_numbers(f"{FACT}{name}", numbers(facts[f"{FACT}{name}"]), train))
     if f"{FACT}format" in facts:
-        told.append(_words(f"{FACT}format", facts[f"{FACT}format"]))
+        told.append(words(f"{FACT}format", facts[f"{FACT}format"]))
     measures: dict[str, np.ndarray] = dict(image_measures(objects.store, rows))
     measures |= place_measures(objects.store, rows, sources=DOMAINS[domain].sky)
     for name, values in objects.store.nuisance.items():
@@ -76,24 +60,13 @@ def attributes(objects: Objects, rows: Int64[np.ndarray, " n"], domain: str, lab
         total = np.where(known, values[rows], 0).sum(axis=1)
         measures[name] = np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
     found_marks = _marks(facts["marks"], objects.store.size, train) if "marks" in facts else []
-    numbers = [of_numbers(name, values.astype(np.float64), train) for name, values in measures.items()]
-    fine = [_words(RANGE, frame[RANGE])] if _has(frame, RANGE, labels) else []
-    return Attributes(tuple(told), (*found_marks, *numbers), tuple(fine))
+    measured = [of_numbers(name, values.astype(np.float64), train) for name, values in measures.items()]
+    fine = [words(RANGE, frame[RANGE])] if _has(frame, RANGE, labels) else []
+    return Attributes(tuple(told), (*found_marks, *measured), tuple(fine))
 
 
 def _has(frame: pd.DataFrame, name: str, labels: set[str]) -> bool:
     return name in frame and name not in labels and not frame[name].isna().all()
-
-
-def _numbers(values: "pd.Series[float]") -> Float64[np.ndarray, " n"]:
-    numbers: Float64[np.ndarray, " n"] = pd.to_numeric(values, errors="coerce").to_numpy(np.float64)
-    return numbers
-
-
-def _words(name: str, values: "pd.Series[str]") -> Attribute:
-    words = values.astype(object).where(values.notna(), None)
-    frequent = words.value_counts().index[: MOST_WORDS - 1]
-    return of_words(name, words.where(words.isna() | words.isin(frequent), OTHER).tolist())
 
 
 def _sky(frame: pd.DataFrame, train: Bool[np.ndarray, " n"]) -> list[Attribute]:

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Int64
 
 from domainssl.evaluation.audit import audit
-from domainssl.evaluation.question import Question
 from pipelines.attributes import Attributes
 from pipelines.objects import Objects
+from pipelines.predicted_label import PredictedLabel
 
 
 def audited(
@@ -17,12 +17,13 @@ def audited(
     rows: Int64[np.ndarray, " n"],
     asked: Attributes,
     embedded: Float[np.ndarray, "n d"],
-    questions: Mapping[str, Question],
-    scores: Mapping[str, Float64[np.ndarray, "n _"]],
+    labels: Mapping[str, PredictedLabel],
     seed: int,
 ) -> list[dict[str, Any]]:
     """The entries of audit.json for the evaluated `rows`, of which all else is; none without labels."""
-    if not questions:
+    if not labels:
         return []
     groups = objects.frame["group"].to_numpy(str)[rows]
+    questions = {name: label.question for name, label in labels.items()}
+    scores = {name: label.scores for name, label in labels.items()}
     return audit((*asked.told, *asked.measured), embedded, objects.train[rows], groups, questions, scores, seed)

@@ -1,8 +1,7 @@
 """What a score may owe to: heads that see no image, colours alone, or images without texture, shape or marks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
@@ -15,11 +14,12 @@ from domainssl.evaluation.colour_features import colour_features
 from domainssl.evaluation.constant_answers import constant_answer
 from domainssl.evaluation.question import Question
 from domainssl.evaluation.side_by_side import side_by_side
-from domainssl.heads.head import Fit, FittedHead, TrainingHalf
+from domainssl.heads.head import TrainingHalf
 from pipelines.attributes import Attributes
 from pipelines.embed import symmetry
 from pipelines.marks_hidden import marks_hidden
 from pipelines.objects import Objects
+from pipelines.predicted_label import PredictedLabel
 from pipelines.starts import start_encoder, timed_precision
 from pipelines.steps import Context
 
@@ -29,23 +29,13 @@ MARKS = "marks hidden"
 AGAIN = " learnt"  # a head that learnt from images so changed
 
 
-@final
-@dataclass(frozen=True)
-class Asked:
-    """One label: its question on the evaluated rows, the head that predicts, and what fits such a one."""
-
-    question: Question
-    head: FittedHead
-    fit: Fit
-
-
 def baselines(
     context: Context,
     objects: Objects,
     rows: Int64[np.ndarray, " n"],
     embedded: Float32[np.ndarray, "n d"],
     attributes: Attributes,
-    asked: Mapping[str, Asked],
+    labels: Mapping[str, PredictedLabel],
 ) -> list[dict[str, Any]]:
     """The entries of baselines.json, one a label: `without_image`, `cues` (None where nobody asked or too little is
     labelled) and the `attributes` that were used. `rows` are the evaluated ones, of which all else is.
@@ -54,10 +44,10 @@ def baselines(
     """
     shown = {TOLD: attributes.told, MEASURED: (*attributes.told, *attributes.measured)}
     tables = {name: _one_hot([*some, *attributes.fine]) for name, some in shown.items()}
-    chosen = _chosen({label: one.question for label, one in asked.items()}, context)
+    chosen = _chosen({label: one.question for label, one in labels.items()}, context)
     seen = _changed(context, objects, rows[chosen]) if len(chosen) else {}
     found = []
-    for number, (label, one) in enumerate(asked.items()):
+    for number, (label, one) in enumerate(labels.items()):
         seed = [context.recipe.seed, 85, number]
         entry: dict[str, Any] = {
             "label": label,
@@ -79,7 +69,7 @@ def _one_hot(attributes: Sequence[Attribute]) -> Float32[np.ndarray, "n _"] | No
 
 
 def _without_image(
-    one: Asked,
+    one: PredictedLabel,
     embedded: Float32[np.ndarray, "n d"],
     tables: Mapping[str, Float32[np.ndarray, "n _"] | None],
     seed: Sequence[int],
@@ -91,7 +81,7 @@ def _without_image(
 
 
 def _learnt(
-    one: Asked, question: Question, x: Float32[np.ndarray, "n d"], seed: Sequence[int]
+    one: PredictedLabel, question: Question, x: Float32[np.ndarray, "n d"], seed: Sequence[int]
 ) -> Float64[np.ndarray, "s k"]:
     """What a head on `x` says of the scored rows, learnt from the question's training half."""
     rows = np.flatnonzero(question.train & question.known)
@@ -157,7 +147,7 @@ def _changed(
 
 
 def _cues(
-    one: Asked,
+    one: PredictedLabel,
     embedded: Float32[np.ndarray, "n d"],
     chosen: Int64[np.ndarray, " m"],
     seen: Mapping[str, Float32[np.ndarray, "m _"]],

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from domainssl.options import HEADS
-from pipelines.attributes import OTHER
 from pipelines.card_facts import CardFacts, several
 from pipelines.findings import retrieval_sentence, trouble_sentence
 from pipelines.label_sections import suspect_sentences
+from pipelines.usual_columns import OTHER
 from reports.audit import attribute_name, finding, number_words, suspects
 from reports.few_label_words import has_interval, headline_text, number_text, size_text
 from reports.metric_rows import EQUAL_LABELS, Column, Row, is_number, metric_name, size_order, sizes_in, verdict

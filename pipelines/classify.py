@@ -17,18 +17,19 @@ from domainssl.evaluation.question import Question
 from domainssl.evaluation.rows import MetricRow, mark_primary
 from domainssl.evaluation.task import TASKS
 from domainssl.heads.files import save_head
-from domainssl.heads.head import Fit, FittedHead, TrainingHalf
+from domainssl.heads.head import FittedHead, TrainingHalf
 from domainssl.options import ON_REQUEST, Kind
 from pipelines.atomic import write_json
 from pipelines.attributes import attributes
 from pipelines.audit import audited
-from pipelines.baselines import Asked, baselines
+from pipelines.baselines import baselines
 from pipelines.consistency import consistency_entries
 from pipelines.embed import compared_starts
 from pipelines.fine_tuning import FineTuning
 from pipelines.label_lists import write_next_labels, write_suspects
 from pipelines.metadata import metadata_features
 from pipelines.objects import Objects
+from pipelines.predicted_label import PredictedLabel
 from pipelines.predictions import predicted, write_predictions
 from pipelines.recipe import Recipe
 from pipelines.run_folder import RunFolder
@@ -56,15 +57,11 @@ def run(context: Context) -> StepResult:
     features = _features(context, objects, embedded, rows)
     metrics: list[MetricRow] = []
     trust: list[dict[str, Any]] = []
-    questions: dict[str, Question] = {}
-    scores: dict[str, Float64[np.ndarray, "n _"]] = {}
-    fitted: dict[str, tuple[Targets, FittedHead]] = {}
-    asked: dict[str, Asked] = {}
-    by: dict[str, tuple[Fit, Certainty]] = {}
+    labels: dict[str, PredictedLabel] = {}
     for label in recipe.labels:
         targets = objects.targets(label)
-        questions[label] = _question(context, objects, label, targets, rows)
-        metrics += _measured(context, objects, questions[label], features, rows)
+        question = _question(context, objects, label, targets, rows)
+        metrics += _measured(context, objects, question, features, rows)
         known = np.flatnonzero(objects.train & ~np.isnan(targets.y).all(axis=1))
         learnt = np.union1d(known, rows[objects.train[rows]])
         half = TrainingHalf(embedded[learnt], objects.frame["group"].to_numpy(str)[learnt])
@@ -76,26 +73,25 @@ def run(context: Context) -> StepResult:
         certainty = fit_certainty(targets.kind, fit, *taught, np.random.default_rng([recipe.seed, 82]))
         _save(folder, label, targets, head, certainty, features_id=model, name=name)
         predictions = predictions.assign(**predicted(label, targets.kind, targets.outputs, head, certainty, embedded))
-        scores[label] = certainty.calibrated(head.predict(embedded[rows]))
+        scores = certainty.calibrated(head.predict(embedded[rows]))
+        labels[label] = PredictedLabel(targets, question, fit, head, certainty, scores)
         facts = _judged(objects, targets, head, certainty, embedded, recipe.seed)
         groups = objects.frame["group"].to_numpy(str)
         facts |= vote_facts(targets, head, embedded, objects.train, groups, recipe.seed)
         trust.append({"label": label, "kind": targets.kind, **facts})
-        fitted[label], by[label] = (targets, head), (fit, certainty)
-        asked[label] = Asked(questions[label], head, fit)
     if recipe.labels:
         task = TASKS[recipe.labels[next(iter(recipe.labels))].kind]
         mark_primary(metrics, next(iter(recipe.labels)), next(iter(task.metrics)), primary_size(recipe))
     write_json(folder.metrics, metrics)
     write_json(folder.certainty, trust)
     told = attributes(objects, rows, recipe.domain, set(recipe.label_columns) | set(recipe.labels))
-    write_json(folder.audit, audited(objects, rows, told, embedded[rows], questions, scores, recipe.seed))
-    write_json(folder.baselines, baselines(context, objects, rows, embedded[rows], told, asked))
-    write_json(folder.subgroups, subgrouped(recipe, objects, rows, embedded[rows], questions, scores, by))
+    write_json(folder.audit, audited(objects, rows, told, embedded[rows], labels, recipe.seed))
+    write_json(folder.baselines, baselines(context, objects, rows, embedded[rows], told, labels))
+    write_json(folder.subgroups, subgrouped(recipe, objects, rows, embedded[rows], labels))
     write_predictions(with_asked(predictions, recipe.labels), folder)
     listed = {
-        "label_errors": write_suspects(context, objects, embedded, {label: pair[0] for label, pair in fitted.items()}),
-        "to_label": write_next_labels(context, objects, embedded, fitted),
+        "label_errors": write_suspects(context, objects, embedded, labels),
+        "to_label": write_next_labels(context, objects, embedded, labels),
     }
     outputs = (folder.metrics, folder.certainty, folder.audit, folder.heads, folder.predictions, folder.predictions_csv)
     listings = (folder.baselines, folder.subgroups, folder.suspects, folder.next_labels)

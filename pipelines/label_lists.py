@@ -13,10 +13,10 @@ from domainssl.anomalies.input_trouble import find_trouble
 from domainssl.evaluation.label_errors import LabelErrors, find_label_errors
 from domainssl.evaluation.multiplicity import holm
 from domainssl.evaluation.next_labels import choose_next, preselected, uncertainty
-from domainssl.heads.head import FittedHead
 from pipelines.atomic import atomic_write
 from pipelines.domains import DOMAINS
 from pipelines.objects import Objects
+from pipelines.predicted_label import PredictedLabel
 from pipelines.recipe import LabelEntry
 from pipelines.steps import Context
 from pipelines.targets import Targets
@@ -28,7 +28,7 @@ TO_LABEL = 100  # objects a label
 
 
 def write_suspects(
-    context: Context, objects: Objects, embedded: Float32[np.ndarray, "n d"], targets: Mapping[str, Targets]
+    context: Context, objects: Objects, embedded: Float32[np.ndarray, "n d"], labels: Mapping[str, PredictedLabel]
 ) -> list[dict[str, Any]]:
     """Write suspects.csv, and give what was found of each label, or of each finding of several (LABEL:FINDING).
 
@@ -39,7 +39,7 @@ def write_suspects(
     """
     ids, groups, halves = (objects.frame[name].to_numpy(str) for name in ("object_id", "group", "half"))
     found: list[tuple[str, LabelErrors, pd.DataFrame]] = []
-    for number, (name, outputs, given) in enumerate(_questions(targets)):
+    for number, (name, outputs, given) in enumerate(_questions({label: one.targets for label, one in labels.items()})):
         known = np.flatnonzero(given >= 0)
         rng = np.random.default_rng([context.recipe.seed, 82, number])
         errors = find_label_errors(
@@ -83,7 +83,7 @@ def write_next_labels(
     context: Context,
     objects: Objects,
     embedded: Float32[np.ndarray, "n d"],
-    fitted: Mapping[str, tuple[Targets, FittedHead]],
+    labels: Mapping[str, PredictedLabel],
 ) -> list[dict[str, Any]]:
     """Write next_labels.csv, and give for each label how many labels there are, what was chosen from, and how many.
 
@@ -93,13 +93,14 @@ def write_next_labels(
     """
     ids, frames, records = objects.frame["object_id"].to_numpy(str), [], []
     unlabelled, looked_at = {}, {}
-    for number, (label, (targets, _)) in enumerate(fitted.items()):
-        known = ~np.isnan(targets.y).all(axis=1)
+    for number, (label, one) in enumerate(labels.items()):
+        known = ~np.isnan(one.targets.y).all(axis=1)
         apart = _kept_apart(objects, label, context.recipe.labels[label])
         unlabelled[label] = np.flatnonzero(objects.train & ~known & ~apart)
         looked_at[label] = preselected(unlabelled[label], np.random.default_rng([context.recipe.seed, 83, number]))
     sound = _sound(context, objects, looked_at.values())
-    for label, (targets, head) in fitted.items():
+    for label, one in labels.items():
+        targets, head = one.targets, one.head
         labelled = np.flatnonzero(objects.train & ~np.isnan(targets.y).all(axis=1))
         candidates = looked_at[label][sound[looked_at[label]]]
         predictions = head.predict(embedded[candidates])
