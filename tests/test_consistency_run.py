@@ -60,7 +60,7 @@ def test_heads_on_request_take_part_where_they_are_named():
 def test_other_views_are_embedded_anew_and_runs_without_them_stay_as_they_are(tmp_path, monkeypatch):
     monkeypatch.setattr(RunFolder, "record", lambda self, name: {"made": name, "finished": "yes"})
     monkeypatch.setattr(RunFolder, "is_done", lambda self, name, key: True)
-    run, inputs = RunFolder.open(tmp_path / "run"), {"tables": {}, "weights": {}, "starts": {}}
+    run, inputs = RunFolder.open(tmp_path / "run", create=True), {"tables": {}, "weights": {}, "starts": {}}
 
     def key(*overrides: str) -> str | None:
         return states(parsed(*overrides), run, inputs)["embed"].key
