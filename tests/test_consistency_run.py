@@ -14,6 +14,8 @@ from domainssl.options import HEADS, ON_REQUEST
 from pipelines.classify import heads_of
 from pipelines.cli import main
 from pipelines.recipe import RecipeError, parse_recipe
+from pipelines.run_folder import RunFolder
+from pipelines.steps import DEPENDS, states
 
 RECIPE = """\
 domain = "galaxies"
@@ -53,6 +55,22 @@ def test_heads_on_request_take_part_where_they_are_named():
         assert not set(ON_REQUEST) & set(heads_of(parsed("classify.heads=[]"), kind))
     named = parsed('classify.heads=["linear","self_training"]')
     assert heads_of(named, "classes") == ("linear", "self_training")
+
+
+def test_other_views_are_embedded_anew_and_runs_without_them_stay_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(RunFolder, "record", lambda self, name: {"made": name, "finished": "yes"})
+    monkeypatch.setattr(RunFolder, "is_done", lambda self, name, key: True)
+    run, inputs = RunFolder.open(tmp_path / "run", create=True), {"tables": {}, "weights": {}, "starts": {}}
+
+    def key(*overrides: str) -> str | None:
+        return states(parsed(*overrides), run, inputs)["embed"].key
+
+    none, two = key(), key("classify.consistency=2")
+    assert len({none, two, key("classify.consistency=3")}) == 3
+    assert DEPENDS["embed"].recipe == (
+        *("domain", "catalog", "labels", "encoder", "start"),
+        *("classify.starts", "classify.features", "classify.unlabelled", "seed"),
+    )  # a new name among these would make every run embed again
 
 
 @pytest.mark.slow

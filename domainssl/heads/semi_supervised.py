@@ -39,8 +39,9 @@ def fit_self_training(
 
     The student is taken where its held-out loss in grouped cross-validation within the labelled rows is below the
     plain probe's by more than one standard error; else the head is `fit_linear`'s, and so always where a class has a
-    single labelled row. Rows of a held-out group are kept from teacher and student, labelled or not. Students that are
-    always taken lost up to 0.03 macro AUROC on galaxies.
+    single labelled row. Rows of a held-out group are kept from teacher and student, labelled or not.
+    On ImageNet features of galaxies and radiographs, at 1 to 100 labels a class, this is within 0.004 of the plain
+    probe: students are hardly ever taken. Always taken, they lost up to 0.03 macro AUROC on galaxies.
     Raises ValueError for fewer than two classes and for labels out of range.
     """
     return _fit(half, rows, y, outputs, rng, by_views=False)
@@ -56,7 +57,10 @@ def fit_consistency(
     """As `fit_self_training`, but the student learns strong views: the unlabelled rows' and the labelled rows' own.
 
     `half.views` holds a weak view of every row, from which the teacher answers, then one strong view or more. The plain
-    probe is taken only where the student's held-out loss exceeds its by more than one standard error.
+    probe is taken only where the student's held-out loss exceeds its by more than one standard error. On radiographs
+    (ImageNet features, two strong views) that gained 0.025 to 0.031 AUROC at 5 to 25 labels a class, of which the
+    labelled rows' own views gave 0.01; on galaxies students that are always taken lost 0.018 macro AUROC at 5 labels
+    and 0.010 at 20. So it is for a try, not for every run.
     Raises ValueError also where there are none.
     """
     if half.views is None:
