@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float, Float32, Int64
 
+from domainssl.cues import Images
 from domainssl.encoders import TimmEncoder
 from domainssl.features import FEATURES, SYMMETRIES, Features, Symmetry, width
 from domainssl.precision import Precision
 from domainssl.pretraining import step_generator, to_device
-from domainssl.store import Store
 from domainssl.views.affine_crop import whole_frame
 
 BATCH = 128
@@ -21,7 +21,7 @@ BATCH = 128
 
 def embed(
     encoder: TimmEncoder,
-    store: Store,
+    store: Images,
     rows: Int64[np.ndarray, " n"],
     *,
     precision: Precision,

@@ -29,14 +29,19 @@ from domainssl.method_options import (
 Kind = Literal["classes", "yes_no", "multilabel", "ordered", "real", "votes"]
 # The heads of every kind of label, the first one being the one that predicts; see domainssl/evaluation/task.py.
 HEADS: Mapping[Kind, tuple[str, ...]] = {
-    "classes": ("linear", "prototype", "knn", "lda", "propagation"),
-    "yes_no": ("linear", "prototype", "knn", "lda", "propagation"),
+    "classes": ("linear", "prototype", "knn", "lda", "propagation", "self_training"),
+    "yes_no": ("linear", "prototype", "knn", "lda", "propagation", "self_training"),
     "multilabel": ("linear", "knn"),
     "ordered": ("ordinal", "knn"),
     "real": ("ridge", "knn"),
-    "votes": ("linear", "knn"),
+    "votes": ("dirichlet", "linear", "knn"),
 }
+# Heads that take part only where a recipe names them: dear, and no better on the galaxies and radiographs they were
+# measured on (domainssl/heads/semi_supervised.py).
+ON_REQUEST = ("self_training",)
+CONSISTENCY_KINDS = ("classes", "yes_no")  # which have the head that classify.consistency adds
 STARTS = ("random", "imagenet", "scratch", "continued")
+SaliencyMethod = Literal["grad_cam", "occlusion", "attention"]
 
 
 @dataclass(frozen=True)
@@ -139,14 +144,21 @@ class ClassifyOptions:
     """Few-label evaluation: `draws` random label sets for each number of labels per class.
 
     `starts`: "random", "imagenet", "scratch" (self-supervised from random weights), "continued", or names of [start].
-    `heads`: empty for all that a kind of label has, the first of them being the one that predicts; `fine_tuning` draws
-    of fine-tuning beside them, since it is dear. Heads are compared on the last layer's features, and `features` by
-    the first head; `cross` compares every head on every kind of features.
+    `heads`: empty for all that a kind of label has but those of ON_REQUEST, the first of them being the one that
+    predicts; `fine_tuning` draws of fine-tuning beside them, since it is dear. `consistency`: a head of classes and
+    yes/no beside them, trained on so many strongly changed views of each image of the training half; 0: none.
+    Heads are compared on the last layer's features, and `features` by the first head; `cross` compares every head on
+    every kind of features.
     `draw`: balanced by class, or at natural prevalence. `unit`: what is scored, an image, a study or a patient (the
     group), whose images' scores are joined by `aggregate`. `specificity` is where sensitivity is measured.
     `primary_labels`: the number of labels of the primary endpoint; None: 20, or the next below that is measured.
     `metadata`: columns of the catalog on which a baseline without any image is built. `unlabelled`: how many further
-    objects of the training half label propagation may see.
+    objects of the training half may be seen by heads that learn from unlabelled ones (propagation, self_training,
+    consistency).
+    `subgroups`: columns by which scores are split beside the usual ones (sex, age, view, site, scanner; brightness,
+    size, redshift). `transfer`: the column whose levels heads learn at and are tested at, each on each; "" for none.
+    `cues`: how many labelled images are embedded again, once without texture and once without shape (and in radiographs
+    whose marks are kept, once without these), to see by which the head goes; 0: none.
     """
 
     labels_per_class: tuple[int, ...] = (5, 10, 20, 25, 50, 100)
@@ -157,14 +169,18 @@ class ClassifyOptions:
     heads: tuple[str, ...] = ()
     cross: bool = False
     fine_tuning: int = 0
+    consistency: int = 0
     unit: Literal["image", "study", "patient"] = "image"
     aggregate: Literal["mean", "max"] = "mean"
     specificity: float = 0.9
     primary_labels: int | None = None
     metadata: tuple[str, ...] = ()
     unlabelled: int = 2000
+    cues: int = 1000
     resamples: int = 1000
     transductive: bool = False
+    subgroups: tuple[str, ...] = ()
+    transfer: str = "site"
 
 
 @dataclass(frozen=True)
@@ -178,10 +194,16 @@ class RankOptions:
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """The page: how many anomalies it shows as pictures, and how many objects get a thumbnail on the map."""
+    """The page: how many anomalies it shows as pictures, and how many objects get a thumbnail on the map.
+
+    `saliency` adds maps of what answers come from, of `saliency_objects` objects of the test half a label; they take
+    seconds ("grad_cam", "attention") or minutes ("occlusion").
+    """
 
     top: int = 60
     thumbnails: int = 20_000
+    saliency: Literal["off", "grad_cam", "occlusion", "attention"] = "off"
+    saliency_objects: int = 12
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ SHARD_BYTES = 256 * 2**20
 NUISANCE_SEPARATOR = ":"
 FLAG_SEPARATOR = ";"
 HIDDEN = "hidden.npy"
+FACT = "file_"  # how columns of facts begin
 
 
 @dataclass(frozen=True)
@@ -88,12 +89,14 @@ def write_shard(
     units: Sequence[str] = (),
     fingerprints: Sequence[bytes] = (),
     marks: Sequence[bytes] = (),
+    facts: Sequence[Any] = (),
 ) -> None:
     """Write one shard atomically: `images` float16, then the index of what it holds and what was refused.
 
     `refused` has the columns object_id, reason, detail. `flags` are notes on each image, `units` those of its flux,
-    `fingerprints` what it is compared with others by, `marks` where something is burned in; none where not given. An
-    empty shard is legal: all its rows were refused.
+    `fingerprints` what it is compared with others by, `marks` where something is burned in, `facts` dataclasses of
+    what its file says (a field a column, whose names begin with FACT); none where not given. An empty shard is legal:
+    all its rows were refused.
     """
     (folder / f"shard-{number:05d}.parquet").unlink(missing_ok=True)  # no old index beside new pixels
     path = folder / f"shard-{number:05d}.npy"
@@ -110,6 +113,8 @@ def write_shard(
     joined = [FLAG_SEPARATOR.join(notes) for notes in flags] if flags else ""
     columns |= {"flags": joined, "unit": list(units) or "", "fingerprint": list(fingerprints) or b""}
     columns["marks"] = list(marks) or b""
+    told = pd.DataFrame([asdict(fact) for fact in facts]).add_prefix(FACT)
+    columns |= {str(name): told[name].to_numpy() for name in told}
     accepted = pd.DataFrame(columns, index=range(len(object_ids))).assign(reason="", detail="")
     refused = refused.assign(offset=-1, flags="", unit="", fingerprint=b"", marks=b"")
     index = pd.concat([accepted, refused], ignore_index=True) if len(refused) else accepted

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from domainssl.shards import FLAG_SEPARATOR, NUISANCE_SEPARATOR, read_hidden, read_layout
+from domainssl.shards import FACT, FLAG_SEPARATOR, NUISANCE_SEPARATOR, read_hidden, read_layout
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ def first_of(batch: Batch, count: int) -> Batch:
 
 @final
 class Store:
-    """Prepared images of a run, opened for reading; a row is an object's place in `object_ids` and `flags`.
+    """Prepared images of a run, opened for reading; a row is an object's place in `object_ids`, `flags` and `facts`:
+    columns on its file (names begin with FACT) and `marks`, those that the store has.
 
     Raises FileNotFoundError where nothing was prepared and ValueError where no object could be read.
     """
@@ -67,6 +68,8 @@ class Store:
             raise ValueError("no image could be read; quarantine.csv names the reason for each")
         self.object_ids: list[str] = frame["object_id"].astype(str).tolist()
         self.flags = [tuple(text.split(FLAG_SEPARATOR)) if text else () for text in frame["flags"].astype(str)]
+        told = [name for name in frame.columns if name.startswith(FACT) or name == "marks"]
+        self.facts: pd.DataFrame = frame[told]
         self._shard, self._offset = np.concatenate(shard_of), np.concatenate(offset_of)
         names = {column.split(NUISANCE_SEPARATOR)[0] for column in frame.columns if NUISANCE_SEPARATOR in column}
         self.nuisance: dict[str, np.ndarray] = {

@@ -1,5 +1,7 @@
 """A trained run on new data: tomorrow's night, the second hospital. Nothing is learnt from it."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,10 @@ from catalogs.scanning import is_source
 from catalogs.table_files import TABLE_SUFFIXES
 from domainssl.embedding import read_parts
 from domainssl.encoders import load_encoder
+from domainssl.evaluation.certainty import Certainty
 from domainssl.evaluation.certainty_files import load_certainty
 from domainssl.heads.files import load_head
+from domainssl.heads.head import FittedHead
 from pipelines import embed, prepare, rank, report
 from pipelines.atomic import write_json
 from pipelines.classify import safe_name
@@ -22,7 +26,10 @@ from pipelines.progress import Progress
 from pipelines.recipe import Recipe, RecipeError, check_paths, dump_fields, parse_recipe
 from pipelines.recipe_toml import NotTomlError, parse_toml
 from pipelines.run_folder import RunFolder, RunFolderError
+from pipelines.shift import shifted
 from pipelines.steps import DEPENDS, Context, StepResult, run_steps
+from pipelines.votes import with_asked
+from reports.shift import shift_sentences
 
 REDONE = ("classify", "rank", "report")  # quick, and they read files of the trained run that no key of a step names
 
@@ -52,9 +59,9 @@ def apply(
     work = {
         "prepare": lambda context: prepare.run(context, trained.store),
         "embed": lambda context: _embed(context, trained),
-        "classify": lambda context: _classify(context, trained, tuple(recipe.labels)),
+        "classify": lambda context: _classify(context, replace(context, recipe=recipe, run=trained)),
         "rank": lambda context: rank.rank(context, trained),
-        "report": lambda context: report.run(context, (_sentence(trained),)),
+        "report": lambda context: report.run(context, (_sentence(trained), *_shift(context.run))),
     }
     for step in REDONE:
         target.invalidate(step)
@@ -90,7 +97,7 @@ def applied_recipe(trained: RunFolder, recipe: Recipe, catalog: Path, images: Pa
         "catalog": [{**entry, "use": ["rank"]} for entry in entries],
         "labels": {},
         "start": {},
-        "classify": {**fields["classify"], "starts": ["imagenet"], "heads": [], "unit": "image"},
+        "classify": {**fields["classify"], "starts": ["imagenet"], "heads": [], "consistency": 0, "unit": "image"},
         "encoder": {**fields["encoder"], "weights": str(trained.encoder.resolve())},
         "pretrain": {**fields["pretrain"], "epochs": 0, "images": None, "seconds": None},
     }
@@ -161,8 +168,11 @@ def _embed(context: Context, trained: RunFolder) -> StepResult:
     return embed.embed_all(context, Objects(context), load_encoder(trained.encoder))
 
 
-def _classify(context: Context, trained: RunFolder, labels: tuple[str, ...]) -> StepResult:
-    """Write predictions by the trained run's heads, and empty metrics, certainty and audit: nothing was measured."""
+def _classify(context: Context, past: Context) -> StepResult:
+    """Write predictions by the trained run's heads, shift.json, and empty metrics, certainty, audit and subgroups:
+    nothing was measured."""
+    trained, labels = past.run, tuple(past.recipe.labels)
+    heads: dict[str, tuple[FittedHead, Certainty]] = {}
     ids, embedded, model = read_parts(context.run.embeddings)
     predictions = pd.DataFrame({"object_id": ids})
     for label in labels:
@@ -170,12 +180,18 @@ def _classify(context: Context, trained: RunFolder, labels: tuple[str, ...]) -> 
         head, outputs, kind, _ = load_head(path.with_name(f"{path.name}.safetensors"), features_id=model)
         certainty = load_certainty(path, features_id=model)
         predictions = predictions.assign(**predicted(label, kind, outputs, head, certainty, embedded))
-    write_predictions(predictions, context.run)
-    empty = (context.run.metrics, context.run.certainty, context.run.audit)
+        heads[label] = (head, certainty)
+    write_predictions(with_asked(predictions, past.recipe.labels), context.run)
+    write_json(context.run.shift, shifted(context, past, embedded, heads))
+    empty = (context.run.metrics, context.run.certainty, context.run.audit, context.run.subgroups)
     for path in empty:
         write_json(path, [])
-    files = (context.run.predictions, context.run.predictions_csv, *empty)
+    files = (context.run.predictions, context.run.predictions_csv, context.run.shift, *empty)
     return StepResult(files, {"labels": list(labels)})
+
+
+def _shift(run: RunFolder) -> list[str]:
+    return shift_sentences(json.loads(run.shift.read_text()))
 
 
 def _sentence(trained: RunFolder) -> str:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from pipelines.audit import NUMBERS, WORDS
+from pipelines.attributes import NUMBERS, WORDS
 from pipelines.card_data import licences_known
 from pipelines.card_facts import CardFacts, several
 from pipelines.card_labels import origin_stated

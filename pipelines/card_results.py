@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from domainssl.options import HEADS
-from pipelines.audit import OTHER
+from pipelines.attributes import OTHER
 from pipelines.card_facts import CardFacts, several
 from pipelines.findings import retrieval_sentence, trouble_sentence
 from pipelines.label_sections import suspect_sentences

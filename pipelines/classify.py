@@ -17,10 +17,13 @@ from domainssl.evaluation.question import Question
 from domainssl.evaluation.rows import MetricRow, mark_primary
 from domainssl.evaluation.task import TASKS
 from domainssl.heads.files import save_head
-from domainssl.heads.head import FittedHead, TrainingHalf
-from domainssl.options import Kind
+from domainssl.heads.head import Fit, FittedHead, TrainingHalf
+from domainssl.options import ON_REQUEST, Kind
 from pipelines.atomic import write_json
+from pipelines.attributes import attributes
 from pipelines.audit import audited
+from pipelines.baselines import Asked, baselines
+from pipelines.consistency import consistency_entries
 from pipelines.embed import compared_starts
 from pipelines.fine_tuning import FineTuning
 from pipelines.label_lists import write_next_labels, write_suspects
@@ -30,14 +33,16 @@ from pipelines.predictions import predicted, write_predictions
 from pipelines.recipe import Recipe
 from pipelines.run_folder import RunFolder
 from pipelines.steps import Context, StepResult
+from pipelines.subgroups import check_columns, subgrouped
 from pipelines.targets import Targets
+from pipelines.votes import vote_facts, with_asked
 
 Features = dict[tuple[str, str], Float32[np.ndarray, "_ _"]]
 
 
 def run(context: Context) -> StepResult:
-    """Write metrics.json, certainty.json, audit.json, heads/, predictions (Parquet, CSV), suspects.csv and
-    next_labels.csv; all empty where no labels were given.
+    """Write metrics.json, certainty.json, audit.json, baselines.json, subgroups.json, heads/, predictions (Parquet,
+    CSV), suspects.csv and next_labels.csv; all empty where no labels were given.
 
     Raises ValueError where a label cannot be asked, see `domainssl.evaluation.question`.
     """
@@ -47,12 +52,15 @@ def run(context: Context) -> StepResult:
     predictions = pd.DataFrame({"object_id": ids})
     folder.heads.mkdir(parents=True, exist_ok=True)
     rows = objects.evaluated_rows()
+    check_columns(recipe, objects.frame)
     features = _features(context, objects, embedded, rows)
     metrics: list[MetricRow] = []
     trust: list[dict[str, Any]] = []
     questions: dict[str, Question] = {}
     scores: dict[str, Float64[np.ndarray, "n _"]] = {}
     fitted: dict[str, tuple[Targets, FittedHead]] = {}
+    asked: dict[str, Asked] = {}
+    by: dict[str, tuple[Fit, Certainty]] = {}
     for label in recipe.labels:
         targets = objects.targets(label)
         questions[label] = _question(context, objects, label, targets, rows)
@@ -70,28 +78,38 @@ def run(context: Context) -> StepResult:
         predictions = predictions.assign(**predicted(label, targets.kind, targets.outputs, head, certainty, embedded))
         scores[label] = certainty.calibrated(head.predict(embedded[rows]))
         facts = _judged(objects, targets, head, certainty, embedded, recipe.seed)
+        groups = objects.frame["group"].to_numpy(str)
+        facts |= vote_facts(targets, head, embedded, objects.train, groups, recipe.seed)
         trust.append({"label": label, "kind": targets.kind, **facts})
-        fitted[label] = (targets, head)
+        fitted[label], by[label] = (targets, head), (fit, certainty)
+        asked[label] = Asked(questions[label], head, fit)
     if recipe.labels:
         task = TASKS[recipe.labels[next(iter(recipe.labels))].kind]
         mark_primary(metrics, next(iter(recipe.labels)), next(iter(task.metrics)), primary_size(recipe))
     write_json(folder.metrics, metrics)
     write_json(folder.certainty, trust)
-    write_json(folder.audit, audited(objects, rows, embedded[rows], questions, scores, recipe.seed))
-    write_predictions(predictions, folder)
+    told = attributes(objects, rows, recipe.domain, set(recipe.label_columns) | set(recipe.labels))
+    write_json(folder.audit, audited(objects, rows, told, embedded[rows], questions, scores, recipe.seed))
+    write_json(folder.baselines, baselines(context, objects, rows, embedded[rows], told, asked))
+    write_json(folder.subgroups, subgrouped(recipe, objects, rows, embedded[rows], questions, scores, by))
+    write_predictions(with_asked(predictions, recipe.labels), folder)
     listed = {
         "label_errors": write_suspects(context, objects, embedded, {label: pair[0] for label, pair in fitted.items()}),
         "to_label": write_next_labels(context, objects, embedded, fitted),
     }
     outputs = (folder.metrics, folder.certainty, folder.audit, folder.heads, folder.predictions, folder.predictions_csv)
-    return StepResult((*outputs, folder.suspects, folder.next_labels), {"rows": len(metrics), **listed})
+    listings = (folder.baselines, folder.subgroups, folder.suspects, folder.next_labels)
+    return StepResult((*outputs, *listings), {"rows": len(metrics), **listed})
 
 
 def heads_of(recipe: Recipe, kind: Kind) -> tuple[str, ...]:
-    """The heads that the recipe wants of those a kind of label has; where it wants none of them, the kind's first."""
+    """The heads that the recipe wants of those a kind of label has; where it wants none of them, the kind's first.
+
+    Where it names no heads, all but those on request.
+    """
     every = tuple(TASKS[kind].heads)
     wanted = tuple(name for name in recipe.classify.heads if name in every) or every[:1]
-    return wanted if recipe.classify.heads else every
+    return wanted if recipe.classify.heads else tuple(name for name in every if name not in ON_REQUEST)
 
 
 def primary_size(recipe: Recipe) -> int:
@@ -188,6 +206,8 @@ def _measured(
         )
         for cell in (*main, *kept)
     ]
+    last = {start: x for (start, part), x in features.items() if part == "last"}
+    entries += consistency_entries(context, objects, question, rows, last)
     if classify.fine_tuning:
         entries += [
             Entry(

@@ -1,14 +1,16 @@
 """Embeddings of every object by the run's encoder, and of the evaluated ones by every start and kind of features."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 
 from domainssl.embedding import embed, write_part
 from domainssl.encoders import TimmEncoder, load_encoder, weights_hash
 from domainssl.features import Features, Symmetry
 from pipelines.atomic import remove_stale
+from pipelines.consistency import VIEWS, views_of
 from pipelines.domains import DOMAINS
 from pipelines.objects import Objects
 from pipelines.recipe import Recipe
@@ -30,11 +32,18 @@ def run(context: Context) -> StepResult:
         folder.starts.mkdir(exist_ok=True)
         for start in compared_starts(recipe):
             kinds = [kind for kind in recipe.classify.features if (start, kind) != ("continued", "last")]
-            compared = compared_encoder(context, objects, start) if kinds else None
+            consistent = recipe.classify.consistency > 0
+            compared = compared_encoder(context, objects, start) if kinds or consistent else None
             for kind in kinds:
                 assert compared is not None
                 what = f"embed from {start}" + ("" if kind == "last" else f", {kind}")
                 _embed(context, objects, compared, rows, folder.starts / start / kind, what, kind)
+            if consistent:
+                assert compared is not None
+                values = views_of(context, objects, compared, symmetry(recipe))
+                train = rows[objects.train[rows]]
+                path, what = folder.starts / start / VIEWS, f"embed views from {start}"
+                _embed(context, objects, compared, train, path, what, values=values)
         outputs.append(folder.starts)
     return StepResult(tuple(outputs), result.facts)
 
@@ -69,7 +78,10 @@ def _embed(
     folder: Path,
     what: str,
     kind: Features = "last",
+    *,
+    values: Callable[[Int64[np.ndarray, " n"], Callable[[int], None]], Float32[np.ndarray, "n _"]] | None = None,
 ) -> None:
+    """Write the features of rows, shard by shard; `values` in place of those of `kind`."""
     folder.mkdir(parents=True, exist_ok=True)
     remove_stale(folder)
     precision = timed_precision(context, encoder)
@@ -82,16 +94,19 @@ def _embed(
             if path.is_file() or len(chosen) == 0:
                 counter.advance(len(chosen))
                 continue
-            features = embed(
-                encoder,
-                objects.store,
-                chosen,
-                precision=precision,
-                device=context.device,
-                on_batch=counter.advance,
-                features=kind,
-                symmetry=symmetry(context.recipe),
-            )
+            if values is not None:
+                features = values(chosen, counter.advance)
+            else:
+                features = embed(
+                    encoder,
+                    objects.store,
+                    chosen,
+                    precision=precision,
+                    device=context.device,
+                    on_batch=counter.advance,
+                    features=kind,
+                    symmetry=symmetry(context.recipe),
+                )
             ids = frame["object_id"].iloc[chosen].tolist()
             ra, dec = frame["ra"].to_numpy(float)[chosen], frame["dec"].to_numpy(float)[chosen]
             write_part(path, ids, ra, dec, features, model)

@@ -1,7 +1,7 @@
 """Lists for people, by the run's own encoder: which labels to check, and what to label next."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float32, Float64, Int64
 
+from domainssl.anomalies.input_trouble import find_trouble
 from domainssl.evaluation.label_errors import LabelErrors, find_label_errors
 from domainssl.evaluation.multiplicity import holm
 from domainssl.evaluation.next_labels import choose_next, preselected, uncertainty
 from domainssl.heads.head import FittedHead
 from pipelines.atomic import atomic_write
+from pipelines.domains import DOMAINS
 from pipelines.objects import Objects
 from pipelines.recipe import LabelEntry
 from pipelines.steps import Context
@@ -85,15 +87,21 @@ def write_next_labels(
 ) -> list[dict[str, Any]]:
     """Write next_labels.csv, and give for each label how many labels there are, what was chosen from, and how many.
 
-    Candidates are objects of the training half without this label; a label of the test half would be scored, and those
-    of a catalog that is not to be classified are left alone where they are known.
+    Candidates are objects of the training half without this label; a label of the test half would be scored, those of
+    a catalog that is not to be classified are left alone where they are known, and images in input trouble (empty, cut,
+    inverted, rotated) have no answer.
     """
     ids, frames, records = objects.frame["object_id"].to_numpy(str), [], []
-    for number, (label, (targets, head)) in enumerate(fitted.items()):
+    unlabelled, looked_at = {}, {}
+    for number, (label, (targets, _)) in enumerate(fitted.items()):
         known = ~np.isnan(targets.y).all(axis=1)
-        labelled = np.flatnonzero(objects.train & known)
-        open_ = np.flatnonzero(objects.train & ~known & ~_kept_apart(objects, label, context.recipe.labels[label]))
-        candidates = preselected(open_, np.random.default_rng([context.recipe.seed, 83, number]))
+        apart = _kept_apart(objects, label, context.recipe.labels[label])
+        unlabelled[label] = np.flatnonzero(objects.train & ~known & ~apart)
+        looked_at[label] = preselected(unlabelled[label], np.random.default_rng([context.recipe.seed, 83, number]))
+    sound = _sound(context, objects, looked_at.values())
+    for label, (targets, head) in fitted.items():
+        labelled = np.flatnonzero(objects.train & ~np.isnan(targets.y).all(axis=1))
+        candidates = looked_at[label][sound[looked_at[label]]]
         predictions = head.predict(embedded[candidates])
         unsure = uncertainty(targets.kind, predictions)
         chosen = choose_next(embedded, labelled, candidates, unsure, TO_LABEL)
@@ -111,9 +119,19 @@ def write_next_labels(
             ],
         }
         frames.append(pd.DataFrame(columns))
-        records.append({"label": label, "labelled": len(labelled), "candidates": len(open_), "chosen": len(places)})
+        counts = {"labelled": len(labelled), "candidates": len(unlabelled[label]), "chosen": len(places)}
+        records.append({"label": label, **counts, "troubled": len(looked_at[label]) - len(candidates)})
     _write(context.run.next_labels, [frame for frame in frames if len(frame)], NEXT_LABELS)
     return records
+
+
+def _sound(context: Context, objects: Objects, looked_at: Iterable[Int64[np.ndarray, " m"]]) -> Bool[np.ndarray, " n"]:
+    """Which objects are in no input trouble; only those of `looked_at` are looked at, each once."""
+    rows = np.unique(np.concatenate([np.empty(0, np.int64), *looked_at]))
+    troubles = find_trouble(objects.store, rows, DOMAINS[context.recipe.domain].upright)
+    sound = np.ones(len(objects.frame), dtype=bool)
+    sound[rows] = [not kinds for kinds in troubles]
+    return sound
 
 
 def _questions(targets: Mapping[str, Targets]) -> Iterator[tuple[str, tuple[str, ...], Int64[np.ndarray, " n"]]]:

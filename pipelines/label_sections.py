@@ -20,7 +20,7 @@ _CHECK = (
 )
 _NEXT = (
     "Chosen one by one, by the mean of two ranks: the distance to the nearest label or choice before, and how unsure "
-    "the head is. Odd objects and artefacts rank high too; skip those that have no answer."
+    "the head is. Odd objects rank high too; skip those that have no answer."
 )
 
 
@@ -55,7 +55,11 @@ def next_labels_sentence(records: Sequence[Mapping[str, Any]]) -> str | None:
         for record in records
         if record["chosen"]
     ]
-    return f"To label next in the training half: {_listed(named)}." if named else None
+    if not named:
+        return None
+    troubled = max(record["troubled"] for record in records)
+    left_out = f" Left out: {_count(troubled, 'image', 'images')} in input trouble." if troubled else ""
+    return f"To label next in the training half: {_listed(named)}.{left_out}"
 
 
 def label_lists(folder: RunFolder, object_ids: Sequence[str], pictures: Pictures) -> list[LabelList]:

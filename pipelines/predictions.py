@@ -11,6 +11,7 @@ from domainssl.evaluation.value_metrics import median_level
 from domainssl.heads.head import FittedHead
 from pipelines.atomic import atomic_write
 from pipelines.run_folder import RunFolder
+from pipelines.votes import vote_columns
 
 # What follows a label's name in predictions.parquet, after two colons: answers follow one.
 SET, FAR = f"set{round(100 * COVERAGE)}", "far"
@@ -30,7 +31,7 @@ def predicted(
     above one half, the answer with most votes, or the value. LABEL:OUTPUT are scores, calibrated where the run could;
     LABEL::set90 (of a finding LABEL:FINDING::set90) the classes that hold the truth in nine of ten images, parted by
     semicolons, where enough labels were there to promise it; LABEL::far whether the image is far from every labelled
-    one, where that can be told.
+    one, where that can be told. Of votes, LABEL:ANSWER::low90 and ::high90, see `pipelines.votes`.
     """
     scores = certainty.calibrated(head.predict(features))
     names: np.ndarray = np.array(outputs, dtype=object)
@@ -40,6 +41,8 @@ def predicted(
     else:
         found[label] = _likeliest(kind, names, scores)
         found |= {f"{label}:{name}": scores[:, k].astype(np.float32) for k, name in enumerate(outputs)}
+    if kind == "votes":
+        found |= vote_columns(label, outputs, head, scores)
     for place, inside in enumerate(certainty.sets(features, scores)):
         if inside is not None and kind == "multilabel":
             found[f"{label}:{outputs[place]}::{SET}"] = _joined(np.array(["no", "yes"], dtype=object), inside)

@@ -23,6 +23,7 @@ from pipelines.domains import DOMAINS
 from pipelines.duplicates import find_duplicates, leaks
 from pipelines.header_survey import CHUNK, surveyed, taken_views, torn_patients, window_policy
 from pipelines.marks import hide_marks, to_review
+from pipelines.number_ranges import RANGE, number_ranges
 from pipelines.privacy import PublicError, guarded, hide, pseudonyms, write_sources
 from pipelines.reading_jobs import Rows, ShardJob, probe, write
 from pipelines.recipe import Recipe
@@ -93,7 +94,7 @@ def _run(context: Context, like: Path | None) -> StepResult:
             f"prepare: by their headers {torn} patients have images in both halves, since the table has them in "
             "several groups; give columns.group the patients' numbers"
         )
-    kept = _catalog(context, frame)
+    kept = _catalog(context, frame if RANGE in frame else frame.assign(**{RANGE: number_ranges(frame)}))
     frame["object_id"] = kept["object_id"]
     wanted = None if like is None else read_layout(like)
     window = _window(recipe, frame, wanted)
@@ -109,7 +110,18 @@ def _run(context: Context, like: Path | None) -> StepResult:
     step = layout.rows_per_shard(len(frame))
     starts = range(0, len(frame), step)
     waiting = [
-        ShardJob(number, _part(rows, start, start + step), layout, recipe.store, folder, _mark_finder(recipe))
+        ShardJob(
+            *(
+                number,
+                _part(rows, start, start + step),
+                layout,
+                recipe.store,
+                folder,
+                DOMAINS[recipe.domain].find_marks,
+            ),
+            paint_over=_mark_finder(recipe) is not None,
+            private=DOMAINS[recipe.domain].private,
+        )
         for number, start in enumerate(starts)
         if not shard_is_done(folder, number)
     ]

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 
 from catalogs.chest_xrays.marks import painted_over
 from catalogs.duplicates import image_fingerprint
+from catalogs.file_facts import FileFacts, file_facts
 from catalogs.letterbox import letterbox
 from catalogs.reading import Cutout, Radiometry, Reader, Refusal, Request, spread
 from catalogs.sky import sky_sigma
@@ -63,7 +64,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class ShardJob:
-    """Rows of the catalog that become one shard; `find_marks` looks for what is burned in."""
+    """Rows of the catalog that become one shard; `find_marks` looks for what is burned in, which `paint_over` hides.
+
+    `private`: numbers that could name a file are kept coarse.
+    """
 
     number: int
     rows: Rows
@@ -71,6 +75,8 @@ class ShardJob:
     options: StoreOptions
     folder: Path
     find_marks: Callable[[Float[np.ndarray, "y x"]], Bool[np.ndarray, "y x"]] | None = None
+    paint_over: bool = True
+    private: bool = False
 
     def without(self, row: int, refusal: Refusal) -> "ShardJob":
         """See `catalogs.supervisor.Job`."""
@@ -110,8 +116,11 @@ def probe(job: Rows, started: Started) -> Radiometry | None:
 def write(job: ShardJob, started: Started) -> None:
     """Read, letterbox and write the rows of one shard."""
     images, ids, flags, units, fingerprints, marks, refused = [], [], [], [], [], [], []
+    facts: list[FileFacts] = []
     nuisance: dict[str, list[np.ndarray]] = {}
-    for object_id, answer in zip(job.rows.frame["object_id"], job.rows.answers(started), strict=True):
+    for place, (object_id, answer) in enumerate(
+        zip(job.rows.frame["object_id"], job.rows.answers(started), strict=True)
+    ):
         stored = standardised(answer, job.layout, job.options) if isinstance(answer, Cutout) else answer
         if isinstance(stored, Refusal):
             refused.append((object_id, stored.reason, stored.detail))
@@ -120,11 +129,14 @@ def write(job: ShardJob, started: Started) -> None:
         images.append(stored.pixels.astype(np.float16))
         flags.append(stored.flags)
         units.append(stored.unit)
+        assert isinstance(answer, Cutout)
+        facts.append(_facts(job.rows.frame.iloc[place], answer, private=job.private))
         if job.options.duplicates:
             fingerprints.append(image_fingerprint(stored.pixels))
         if job.find_marks is not None:
             found = marks_in(stored.pixels, job.find_marks)
             marks.append(packed(found))
+        if job.find_marks is not None and job.paint_over:
             images[-1] = np.stack([painted_over(plane, found) for plane in stored.pixels]).astype(np.float16)
         unknown = np.full(len(job.layout.bands), np.nan, np.float32)
         for name in sorted({*nuisance, *stored.nuisance}):
@@ -134,7 +146,14 @@ def write(job: ShardJob, started: Started) -> None:
     stack = np.stack(images) if images else np.empty((0, len(bands), side, side), np.float16)
     table = pd.DataFrame(refused, columns=["object_id", "reason", "detail"])
     columns = {name: np.stack(values) for name, values in nuisance.items()}
-    write_shard(job.folder, job.number, ids, stack, columns, bands, table, flags, units, fingerprints, marks)
+    write_shard(job.folder, job.number, ids, stack, columns, bands, table, flags, units, fingerprints, marks, facts)
+
+
+def _facts(row: "pd.Series[Any]", cutout: Cutout, *, private: bool) -> FileFacts:
+    """Of the file that a row was read from; bytes only where it is of this object alone."""
+    height, width = cutout.pixels.shape[1:]
+    alone = pd.isna(row.get("item")) and not np.isfinite(row.get("cutout_arcsec", np.nan))
+    return file_facts(row["paths"], (height, width), alone=alone, coarse_numbers=private)
 
 
 def marks_in(

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from domainssl.options import HEADS, STARTS
+from domainssl.options import CONSISTENCY_KINDS, HEADS, STARTS
 from pipelines.recipe_messages import did_you_mean
 from pipelines.recipe_methods import method_problems
 from pipelines.recipe_radiographs import radiograph_problems
+from pipelines.recipe_saliency import saliency_problems
 
 AT_LEAST: dict[str, int] = {
     "seed": 0,
@@ -26,13 +27,16 @@ AT_LEAST: dict[str, int] = {
     "pretrain.checkpoint_minutes": 0,
     "classify.draws": 1,
     "classify.fine_tuning": 0,
+    "classify.consistency": 0,
     "classify.primary_labels": 1,
     "classify.unlabelled": 0,
+    "classify.cues": 0,
     "classify.resamples": 1,
     "rank.neighbours": 1,
     "rank.trees": 1,
     "report.top": 0,
     "report.thumbnails": 0,
+    "report.saliency_objects": 1,
 }
 ABOVE: dict[str, int] = {
     "store.arcsec": 0,
@@ -49,6 +53,7 @@ BELOW: dict[str, int] = {
     "pretrain.teacher_momentum": 1,
     "classify.specificity": 1,
 }
+FEWEST_CUES = 40  # half of them test images, of which two answers need ten groups each
 # Keys of a label that are for one kind only.
 KIND_OF: dict[str, str] = {
     "yes": "yes_no",
@@ -69,6 +74,7 @@ def find_problems(recipe: Mapping[str, Any]) -> list[str]:
         + _lists(recipe)
     )
     problems += _labels(recipe["labels"]) + _votes(recipe) + _classify(recipe) + radiograph_problems(recipe)
+    problems += saliency_problems(recipe)
     return problems + (_catalogs(recipe["catalog"]) + _uses(recipe) if recipe["catalog"] else [NO_CATALOG])
 
 
@@ -207,11 +213,21 @@ def _classify(recipe: Mapping[str, Any]) -> list[str]:
             f"classify.features: {classify['features']} should begin with 'last', by which all are compared"
         )
     kinds = {entry["kind"] for entry in labels.values()}
+    if classify["consistency"] > 0 and labels and not kinds & set(CONSISTENCY_KINDS):
+        problems.append(
+            f"classify.consistency: {classify['consistency']} views are for labels of kind "
+            f"{' or '.join(CONSISTENCY_KINDS)}, of which there is none; give 0"
+        )
     if classify["aggregate"] == "max" and not kinds <= {"yes_no", "multilabel"}:
         problems.append("classify.aggregate: 'max' is for yes_no and multilabel labels; give 'mean'")
+    if 0 < classify["cues"] < FEWEST_CUES:
+        problems.append(
+            f"classify.cues: {classify['cues']} images are too few to measure anything on; give 1000, or 0 for none"
+        )
     wanted, measured = classify["primary_labels"], classify["labels_per_class"]
     if wanted is not None and wanted not in measured:
         problems.append(f"classify.primary_labels: {wanted} is not in labels_per_class; give one of {measured}")
+    problems += _splits(classify, labels)
     told = recipe["domain"] == "chest_xrays"  # by headers and collections
     if (
         classify["unit"] == "study"
@@ -219,6 +235,22 @@ def _classify(recipe: Mapping[str, Any]) -> list[str]:
         and not all(entry["columns"].get("study") for entry in recipe["catalog"])
     ):
         problems.append("classify.unit: 'study' needs columns.study in every catalog; name the column of study ids")
+    return problems
+
+
+def _splits(classify: Mapping[str, Any], labels: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Columns by which scores are split; whether the catalog has them is known when it was read."""
+    problems = []
+    named = classify["subgroups"]
+    if len(set(named)) < len(named) or "" in named:
+        problems.append(f"classify.subgroups: {named} should name columns, and none twice")
+    held = {column for label, entry in labels.items() for column in entry["columns"] or (label,)}
+    for key, names in (("subgroups", named), ("transfer", [classify["transfer"]])):
+        problems += [
+            f"classify.{key}: {name!r} holds a label, which its own score cannot be split by; name another column"
+            for name in names
+            if name in held and (key == "subgroups" or name != "site")
+        ]
     return problems
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from pipelines.domains import DOMAINS
 from pipelines.findings import findings, notices, retrieval_sentence
 from pipelines.label_sections import label_lists, suspect_sentences
 from pipelines.model_card import model_card
+from pipelines.number_ranges import RANGE
 from pipelines.objects import Objects
 from pipelines.panels import drawn_panels
 from pipelines.recipe import used_options
+from pipelines.saliency import map_facts, saliency_labels, unmade
 from pipelines.steps import Context, StepResult
 from reports.exports import write_projection
 from reports.label_exports import write_curves_svg, write_metrics_csv
@@ -34,7 +37,7 @@ from reports.projection import project
 
 THUMBNAIL, PICTURE = 48, 160  # pixels a side
 BATCH = 256
-HIDDEN_COLUMNS = ("object_id", "group", "split")
+HIDDEN_COLUMNS = ("object_id", "group", "split", RANGE)
 
 
 def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
@@ -43,7 +46,7 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
     recipe, folder = context.recipe, context.run
     folder.shared.unlink(missing_ok=True)  # what it says may no longer hold
     objects = Objects(context)
-    ids, embedded, _ = read_parts(folder.embeddings)
+    ids, embedded, model = read_parts(folder.embeddings)
     anomalies = pd.read_parquet(folder.anomalies_parquet)
     place = {object_id: row for row, object_id in enumerate(ids)}
     sound = anomalies["trouble"] == ""
@@ -72,6 +75,10 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
         facts["same_patient_retrieval"] = None if found is None else asdict(found)
     # Applied, a run is that of another card, which is not repeated here.
     card = None if said else model_card(context, objects, facts.get("same_patient_retrieval"))
+    shown_rows = partial(pictures, objects, domain=recipe.domain)
+    maps = [] if said else saliency_labels(context, objects, embedded, model, shown_rows)
+    facts["saliency"] = [map_facts(label) for label in maps]
+    own_findings += unmade(recipe, applied=bool(said))
     page = Page(
         title=DOMAINS[recipe.domain].title,
         subtitle=f"{', '.join(entry.name for entry in recipe.catalog)}: {len(ids):,} objects in {_bands(recipe.bands)}",
@@ -85,6 +92,9 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
         metrics=metrics,
         trust=json.loads(folder.certainty.read_text()),
         audit=json.loads(folder.audit.read_text()),
+        subgroups=json.loads(folder.subgroups.read_text()),
+        baselines=json.loads(folder.baselines.read_text()) if folder.baselines.is_file() else (),
+        saliency=maps,
         anomalies=[_anomaly(row) for row in top.to_dict("records")],
         anomaly_pictures=pictures(objects, top_rows, PICTURE, recipe.domain),
         trouble=[_anomaly(row, "trouble") for row in troubled.to_dict("records")],

@@ -149,6 +149,21 @@ class RunFolder:
         return self.folder / "audit.json"
 
     @property
+    def subgroups(self) -> Path:
+        """Scores by sex, age, site and their like, and of heads that learnt at one site at another."""
+        return self.folder / "subgroups.json"
+
+    @property
+    def shift(self) -> Path:
+        """Of a run that was applied: whether the new objects are others than those it learnt from."""
+        return self.folder / "shift.json"
+
+    @property
+    def baselines(self) -> Path:
+        """What heads without the image, or without texture, shape or marks, score beside the run's own."""
+        return self.folder / "baselines.json"
+
+    @property
     def metrics(self) -> Path:
         return self.folder / "metrics.json"
 

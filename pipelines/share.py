@@ -63,6 +63,7 @@ def _page(context: Context) -> SharedPage:
         notices=notices(objects, recipe.domain, recipe.classify.transductive, images=False),
         findings=said,
         metrics=metrics,
+        subgroups=json.loads(folder.subgroups.read_text()),
         training=training,
         guard=_guard(folder.record("pretrain").get("guard")) if recipe.pretrains else None,
         provenance=_provenance(recipe, folder.read_manifest()),
@@ -116,6 +117,8 @@ def _provenance(recipe: Recipe, manifest: dict[str, Any]) -> dict[str, Any]:
         options["encoder"]["weights"] = "a .safetensors file"
     options["pretrain"] = used_options({**options["pretrain"], "supervised": {"column": "withheld"}})
     starts = shared_starts(recipe.classify.starts)
+    if recipe.classify.subgroups or recipe.classify.transfer != type(recipe.classify)().transfer:
+        options["classify"] |= {"subgroups": "withheld", "transfer": "withheld"}
     options["classify"]["starts"] = [starts[start] for start in recipe.classify.starts]
     labels = {label: entry.kind for label, entry in recipe.labels.items()}
     return {

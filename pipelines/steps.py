@@ -15,6 +15,7 @@ from pipelines.privacy import PublicError, guarded, hide_inputs, hide_sources, p
 from pipelines.progress import Progress
 from pipelines.recipe import Recipe, RecipeError, dump_fields, dump_recipe
 from pipelines.recipe_messages import did_you_mean
+from pipelines.recipe_saliency import check_saliency
 from pipelines.run_folder import RunFolder, environment, fingerprint, step_key
 
 
@@ -136,15 +137,16 @@ FILES: dict[str, tuple[str, ...]] = {
     "pretrain": ("pretraining", "panels", "encoder", "scratch"),
     "embed": ("embeddings", "starts"),
     "classify": (
-        *("heads", "predictions", "predictions_csv", "metrics", "certainty", "audit"),
+        *("heads", "predictions", "predictions_csv", "metrics", "certainty", "audit", "baselines"),
         *("suspects", "next_labels"),
+        *("subgroups", "shift"),
     ),
     "rank": ("anomalies", "anomalies_parquet"),
     "report": ("projection", "metrics_csv", "report", "shared", "model_card"),
 }
 
 # Raised where a step writes other files than before, so that runs made before are brought up to date.
-FORMS: dict[str, int] = {"classify": 2, "report": 2}
+FORMS: dict[str, int] = {"classify": 3, "report": 2}
 
 # What --force removes beside these. Checkpoints carry a key of their own, which labels are no part of: with other
 # labels the best checkpoint is chosen anew, but nothing is trained again.
@@ -205,7 +207,9 @@ def states(recipe: Recipe, run: RunFolder, inputs: Mapping[str, Mapping[str, str
             found[name] = State(None, False, None, needless, before)
             continue
         files = {key: value for kind in depends.inputs for key, value in inputs[kind].items()}
-        form = {"form": FORMS[name]} if name in FORMS else {}
+        form: dict[str, object] = {"form": FORMS[name]} if name in FORMS else {}
+        if name == "embed" and recipe.classify.consistency:  # not where there are none: runs made before stay valid
+            form["views"] = [recipe.classify.consistency, recipe.sided]
         key = step_key({part: _part(parts, part) for part in depends.recipe} | form, known, files)
         done = needless is None and run.is_done(name, key)
         token = key if needless else (record.get("content") or record["made"]) if done else None
@@ -293,7 +297,8 @@ def run_steps(
 
 
 def check_encoder(recipe: Recipe) -> None:
-    """Raises RecipeError for an encoder that timm does not know; imports timm, so not part of reading a recipe."""
+    """Raises RecipeError for an encoder that timm does not know, or that gives no maps; imports timm, so not part of
+    reading a recipe."""
     import timm
 
     import domainssl.dense  # noqa: F401 - timm then knows its networks by name
@@ -302,6 +307,7 @@ def check_encoder(recipe: Recipe) -> None:
     if not timm.is_model(name):
         hint = did_you_mean(name, timm.list_models())
         raise RecipeError(f"encoder.name: timm has no model {name!r}{hint or '; timm.list_models() names them'}")
+    check_saliency(recipe)
 
 
 def describe(error: BaseException) -> str:

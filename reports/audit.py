@@ -14,6 +14,20 @@ NAMES = {
     "sky_sigma": "sky noise",
     "psf_fwhm_px": "seeing (PSF)",
     "ebv": "E(B-V)",
+    "number_range": "number range (patients or objects)",
+    "file_bytes": "file size",
+    "file_rows": "rows",
+    "file_columns": "columns",
+    "file_format": "file format",
+    "sky": "place on the sky (ninth)",
+    "found_mark": "mark found (side)",
+    "mark_share": "mark or device found (share of the frame)",
+    "offset_x": "centre of light (sideways)",
+    "offset_y": "centre of light (height)",
+    "crop": "black share (crop)",
+    "flux": "flux (magnitude)",
+    "radius": "half-light radius (size)",
+    "radius_arcsec": "radius of the catalog",
 }
 
 
@@ -30,7 +44,9 @@ def audit_section(entries: Sequence[Mapping[str, Any]]) -> str:
         '<section id="shortcuts" aria-labelledby="shortcuts-heading">\n<h2 id="shortcuts-heading">Shortcuts</h2>'
         '<p class="soft how">How to read: numbers are AUROCs on the test half, .5 is chance, of linear heads; words '
         "are told apart as they are, numbers as their lower, middle and upper third. An attribute is marked where the "
-        "embedding tells it among objects of one class and it alone tells the label: then a head can score by it. "
+        "embedding tells it among objects of one class and it alone tells the label: then a head can score by it. One "
+        "that tells the label, while the embedding was not seen to tell it, is called bound to the label: what comes "
+        "with it may be learnt in its place. "
         "Intervals are so wide that of runs in which nothing is told, one in twenty marks anything. That an attribute "
         "is told proves no shortcut: it may come with what is looked for (the view with the severity), and matching on "
         f"it would not remove all confounding.</p>{parts}\n</section>"
@@ -43,15 +59,29 @@ def suspects(label: str, entries: Sequence[Mapping[str, Any]]) -> list[Mapping[s
     return sorted(found, key=lambda entry: -float(entry["labels"][label]["told"]["value"]))
 
 
+def bound(label: str, entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The entries that tell the label beyond chance and are not suspicious: the embedding was not seen to tell them
+    among objects of one class, or that is not estimable; clearest first."""
+    found = [
+        entry for entry in entries
+        if not entry["labels"][label]["suspicious"]
+        and (entry["labels"][label].get("told") or {}).get("low") is not None
+        and entry["labels"][label]["told"]["low"] > 0.5
+    ]  # fmt: skip
+    return sorted(found, key=lambda entry: -float(entry["labels"][label]["told"]["value"]))
+
+
 def finding(label: str, entries: Sequence[Mapping[str, Any]]) -> tuple[str, State]:
     """What the audit says of a label in plain text, and its state: better, worse (some are marked) or unknown."""
     asked = [entry for entry in entries if "told" in entry["labels"][label]]
     measured = [entry for entry in asked if _has_interval(entry["labels"][label])]
-    marked = suspects(label, entries)
+    marked, tied = suspects(label, entries), bound(label, entries)
     if not asked:
         return "Whether attributes tell this label was not measured: it is of no classes.", "unknown"
-    if not measured:
+    if not measured and not tied:
         return "Whether attributes tell this label is not estimable: too few test groups.", "unknown"
+    if not marked and tied:
+        return f"No attribute was seen to serve as a shortcut, but {_bound_sentence(label, tied)}", "worse"
     if not marked:
         names = ", ".join(map(attribute_name, measured))
         groups = measured[0]["told"]["groups"]
@@ -59,27 +89,45 @@ def finding(label: str, entries: Sequence[Mapping[str, Any]]) -> tuple[str, Stat
     first = marked[0]["labels"][label]
     others = [attribute_name(entry) for entry in marked[1:]]
     more = f" So {'do' if len(others) > 1 else 'does'} {', '.join(others)}." if others else ""
+    besides = f" Besides, {_bound_sentence(label, tied)}" if tied else ""
     return (
         f"{len(marked)} of {len(measured)} attributes could serve as a shortcut. {_begun(attribute_name(marked[0]))} "
         f"alone tells the label with {number_words(first['told'])}, and the embedding tells it with "
-        f"{number_words(first['among'])} among objects of one class.{more}"
+        f"{number_words(first['among'])} among objects of one class.{more}{besides}"
     ), "worse"
 
 
 def _label(label: str, entries: Sequence[Mapping[str, Any]]) -> str:
     said, state = finding(label, entries)
+    marked, tied = suspects(label, entries), bound(label, entries)
     return (
         f'<div class="label-column"><h3>{escape(label)}</h3><div class="verdict {state}"><p><strong>{escape(said)}'
-        f"</strong></p></div>{_table(label, entries, suspects(label, entries))}{_levels(label, entries)}</div>"
+        f"</strong></p></div>{_table(label, entries, marked, tied)}{_levels(label, entries)}</div>"
     )
 
 
-def _table(label: str, entries: Sequence[Mapping[str, Any]], marked: Sequence[Mapping[str, Any]]) -> str:
+def _bound_sentence(label: str, tied: Sequence[Mapping[str, Any]]) -> str:
+    named = [
+        f"{attribute_name(entry)}, which tells it with {number_words(entry['labels'][label]['told'])}" for entry in tied
+    ]
+    return (
+        f"the label is bound to {'; '.join(named)}. The embedding was not seen to tell that among objects of one "
+        "class, but a head may learn whatever else comes with it."
+    )
+
+
+def _table(
+    label: str,
+    entries: Sequence[Mapping[str, Any]],
+    marked: Sequence[Mapping[str, Any]],
+    tied: Sequence[Mapping[str, Any]],
+) -> str:
     heads = ("Attribute", "The embedding tells it", "… among one class", "It alone tells the label")
     rows = ""
     for entry in entries:
         facts = entry["labels"][label]
-        name = _name(entry) + (' <span class="flag">marked</span>' if entry in marked else "")
+        flag = "marked" if entry in marked else "bound to the label" if entry in tied else ""
+        name = _name(entry) + (f' <span class="flag">{flag}</span>' if flag else "")
         cells = (entry["told"], facts.get("among"), facts.get("told"))
         numbers = "".join(f'<td class="number">{number_words(cell)}</td>' for cell in cells)
         rows += f'<tr><th scope="row">{name}</th>{numbers}</tr>'

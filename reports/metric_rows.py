@@ -19,6 +19,7 @@ START_NAMES = {
 }
 # What one of `labels_per_class` is counted for.
 UNITS = {"ordered": "level", "multilabel": "finding", "real": "fifth", "votes": "answer"}
+LEADING = ("dirichlet", "linear")  # heads: of votes, of the others
 EQUAL_LABELS = "equal_labels"
 WITHOUT_IMAGES = "columns"  # the features of a baseline that sees metadata only
 METRIC_NAMES = {
@@ -50,7 +51,7 @@ class Column:
     """The rows of one label column, and what leads among them.
 
     `metric`, `head`, `features` are those of the primary endpoint where the column has it; else those of its first
-    difference with a p-value; else the first metric, and linear on last where there are such rows.
+    difference with a p-value; else the first metric, and the first of LEADING on last where there are such rows.
     """
 
     label: str
@@ -148,7 +149,9 @@ def columns_of(rows: Sequence[Row]) -> list[Column]:
     for label in dict.fromkeys(str(row["label"]) for row in rows):
         own = tuple(row for row in rows if str(row["label"]) == label)
         measured = [row for row in own if row["metric"] != EQUAL_LABELS] or list(own)
-        usual = [r for r in measured if setting(r) == ("linear", "last")] or measured
+        known = {setting(row) for row in measured}
+        leading = next(((head, "last") for head in LEADING if (head, "last") in known), None)
+        usual = [row for row in measured if setting(row) == leading] or measured
         macro = [row for row in usual if row.get("class") is None] or usual
         lead = next(
             (r for key in ("primary", "p_holm", "p") for r in macro if r.get(key) not in (None, False)), macro[0]

@@ -17,10 +17,13 @@ from jaxtyping import Float, Int64, UInt8
 from reports import payload, sections
 from reports.atomic import replacing
 from reports.audit import audit_section
+from reports.baselines import baselines_section
 from reports.label_lists import LabelList, label_list_links, label_list_sections
 from reports.model_card import ModelCard, card_html
 from reports.panels import Drawn, panels_section
 from reports.projection import FEWEST_FOR_UMAP
+from reports.saliency import SaliencyLabel, saliency_link, saliency_section
+from reports.subgroups import subgroups_section
 from reports.trust import trust_section
 
 # In the order they run: the first gives the second what it uses.
@@ -35,14 +38,15 @@ class Page:
     `object_ids` (unique) at `xy` (finite), coloured by any of `columns`: name to one value per object, texts or
     numbers, unknown where None, NaN or "". `thumbnails` (RGB, 0..255) belong to the rows `thumbnail_rows`, or to all
     objects in order where that is None. `metrics` are the rows of metrics.json, `trust` the entries of certainty.json,
-    `audit` those of audit.json. `anomalies` hold rank, object_id, score, and optionally flags (texts) and links (name
-    to URL, http or https only), the strangest first, each with its picture in `anomaly_pictures`; `trouble` and
+    `audit` those of audit.json, `saliency` the maps of each label. `anomalies` hold rank, object_id, score, and
+    optionally flags (texts) and links (name to URL, http or https only), the strangest first, each with its picture in
+    `anomaly_pictures`; `trouble` and
     `trouble_pictures`, of the same form and ranking, hold instead the objects whose images are at fault, their flags
     saying how: empty where none was found, None (and then no section) where nobody looked. `training` holds one record
     an epoch (see figures.training_curves), `guard` which encoder was chosen and why (see sections.training), `panels`
     pictures of what the method does, `quarantine` the number of objects left out by reason, `provenance` nested facts.
     Parts that are empty are said to be absent; `label_lists`, each a section after the anomalies, are left out where
-    they are, and so is the `card`.
+    they are, and so is the `card`. `baselines` are the entries of baselines.json, `subgroups` those of subgroups.json.
     """
 
     title: str
@@ -57,6 +61,9 @@ class Page:
     metrics: Sequence[Mapping[str, Any]] = ()
     trust: Sequence[Mapping[str, Any]] = ()
     audit: Sequence[Mapping[str, Any]] = ()
+    subgroups: Sequence[Mapping[str, Any]] = ()
+    baselines: Sequence[Mapping[str, Any]] = ()
+    saliency: Sequence[SaliencyLabel] = ()
     anomalies: Sequence[Mapping[str, Any]] = ()
     anomaly_pictures: UInt8[np.ndarray, "k p p 3"] | None = None
     trouble: Sequence[Mapping[str, Any]] | None = None
@@ -127,7 +134,11 @@ def write_page(path: Path, page: Page) -> None:
         trust_link='\n<a href="#trust">Trust</a>' if page.trust else "",
         trust=trust_section(page.trust),
         audit_link='\n<a href="#shortcuts">Shortcuts</a>' if page.audit else "",
-        audit=audit_section(page.audit),
+        audit=audit_section(page.audit) + baselines_section(page.baselines),
+        subgroups_link='\n<a href="#subgroups">Subgroups</a>' if subgroups_section(page.subgroups) else "",
+        subgroups=subgroups_section(page.subgroups),
+        saliency_link=saliency_link(page.saliency),
+        saliency=saliency_section(page.saliency),
         anomalies=sections.anomalies(page.anomalies, page.anomaly_pictures, row_of, trouble_apart=bool(page.trouble)),
         trouble_link='\n<a href="#input-trouble">Input trouble</a>' if page.trouble else "",
         trouble=_trouble(page, row_of),

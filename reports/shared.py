@@ -16,6 +16,8 @@ from reports import sections
 from reports.atomic import replacing
 from reports.model_card import ModelCard, card_html
 from reports.shared_rows import shared_rows
+from reports.shared_subgroups import shared_subgroups
+from reports.subgroups import subgroups_section
 from reports.suppression import FEWEST, NOT_SMALL, OLDEST, SMALL, suppressed, top_coded
 
 
@@ -31,7 +33,7 @@ class Counted:
 @final
 @dataclass(frozen=True)
 class SharedPage:
-    """What the page shows; see reports.page.Page for `metrics`, `training` and `guard`.
+    """What the page shows; see reports.page.Page for `metrics`, `subgroups`, `training` and `guard`.
 
     `title`, `notices`, `findings`, `guard` and `provenance` must hold no count of people or images, no id and no name
     that comes from data; `card` (see pipelines.card_facts) none of few. Labels and classes in `metrics` are shown, as
@@ -46,6 +48,7 @@ class SharedPage:
     notices: Sequence[str] = ()
     findings: Sequence[str] = ()
     metrics: Sequence[Mapping[str, Any]] = ()
+    subgroups: Sequence[Mapping[str, Any]] = ()
     training: Sequence[Mapping[str, Any]] = ()
     guard: Mapping[str, Any] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -68,6 +71,7 @@ def write_shared(path: Path, page: SharedPage) -> None:
         about=_about(page),
         findings=sections.sentences(list(map(top_coded, page.findings)), "findings", empty="None were written."),
         few_labels=sections.few_labels(shared_rows(page.metrics)),
+        subgroups=subgroups_section(shared_subgroups(page.subgroups)),
         training=sections.training(page.training, page.guard),
         left_out=_left_out(page),
         provenance=sections.provenance(_coded(page.provenance)),

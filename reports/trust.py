@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 from reports.figures import reliability_curve
+from reports.vote_trust import votes_part
 
 HOW = {
     "unfitted": "they are the head's own, since too few labels could be left out of a head to fit a map",
@@ -17,7 +18,8 @@ HOW = {
 def trust_section(entries: Sequence[Mapping[str, Any]]) -> str:
     """The section, one part a label: each begins with its finding; nothing where no label was measured.
 
-    `entries` are those of certainty.json: label, kind, questions (of, how, before, after, sets) and far.
+    `entries` are those of certainty.json: label, kind, questions (of, how, before, after, sets), far, and votes where
+    a label has predicted vote distributions.
     """
     if not entries:
         return ""
@@ -34,6 +36,8 @@ def trust_section(entries: Sequence[Mapping[str, Any]]) -> str:
 
 def _label(entry: Mapping[str, Any], name: str) -> str:
     said = "".join(_question(entry, asked, f"{name}-{place}") for place, asked in enumerate(entry["questions"]))
+    if "votes" in entry:
+        said = votes_part(entry["votes"])
     if not said:
         why = "no labelled test object" if entry["kind"] not in ("real", "votes") else "its head gives no class scores"
         said = f'<p class="soft">Nothing is said of scores: {why}.</p>'

@@ -28,3 +28,20 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("real collections are absent; set DOMAINSSL_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="module")
+def same_format() -> Iterator[None]:
+    """Runs of a whole module in the default number format, see `small_runs.calm`."""
+    from small_runs import calm  # here, since torch is to be imported by those who need it alone
+
+    with calm():
+        yield
+
+
+@pytest.fixture
+def calm_runs(same_format: None) -> None:
+    """Besides, one thread for each test: the map of an earlier one may have changed it."""
+    import torch
+
+    torch.set_num_threads(1)

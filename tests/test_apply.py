@@ -1,6 +1,7 @@
 """A trained run on new data: the same objects get the same answers, other bands and other preparation are refused."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from small_runs import SMALL
 
 from catalogs.samples.galaxies import write_galaxies
 from domainssl.embedding import read_parts
+from domainssl.evaluation.prevalence import class_shares
 from pipelines.cli import main
 
 RECIPE = """\
@@ -72,12 +74,48 @@ def test_the_run_s_own_objects_get_their_own_answers(folder: Path, tmp_path: Pat
     assert (applied["knn"] <= ranked.loc[applied.index, "knn"] + 1e-5).all()
     assert applied["score"].corr(ranked.loc[applied.index, "score"], method="spearman") > 0.9
     assert json.loads((out / "metrics.json").read_text()) == []
+    assert json.loads((out / "subgroups.json").read_text()) == []
+    (entry,) = json.loads((out / "shift.json").read_text())
+    assert entry["objects"] == 120
+    assert [answer["called"] for answer in entry["answers"]] == ["score"]  # 60 test objects are too few to tell
+    assert "p" in entry["answers"][0]
+    (split,) = json.loads((folder / "run" / "subgroups.json").read_text())
+    assert [gap["attribute"] for gap in split["gaps"]] == ["mag_r", "redshift"]
+    assert split["transfer"] is None  # there is no column "site"
+    assert '<section id="subgroups"' in (folder / "run" / "report.html").read_text()
     page = (out / "report.html").read_text()
+    assert '<section id="subgroups"' not in page
     assert "was applied to these images" in page
     assert 'id="model-card"' not in page  # the card is the trained run's
     assert not (out / "model_card.md").exists()
     assert 'id="model-card"' in (folder / "run" / "report.html").read_text()
     assert "120 objects that it ranked" in page
+    assert "how common its answers are among the new objects is not estimable: the run does not call" in page
+
+
+def test_where_scores_are_probabilities_they_suggest_shares(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("domainssl.evaluation.prevalence.MINIMUM", 2)
+    run, out = tmp_path / "run", tmp_path / "out"
+    shutil.copytree(folder / "run", run)
+    (told,) = json.loads((run / "certainty.json").read_text())
+    told["questions"][0]["after"]["called"] = "probability"
+    (run / "certainty.json").write_text(json.dumps([told]))
+    night = folder / "night"
+    command = ["apply", str(run), str(night / "labels.csv"), "--images", str(night / "images"), "--out", str(out)]
+    assert main([*command, *QUIET]) == 0
+    (entry,) = json.loads((out / "shift.json").read_text())
+    (answer,) = entry["answers"]
+    catalog = pd.read_parquet(run / "catalog.parquet")
+    learnt = catalog[(catalog["half"] == "train") & catalog["label"].notna()]["label"].value_counts(normalize=True)
+    assert answer["trained"] == pytest.approx([learnt[name] for name in answer["names"]])
+    assert sum(answer["now"]) == pytest.approx(1)
+    scores = pd.read_parquet(out / "predictions.parquet")[[f"label:{name}" for name in answer["names"]]]
+    expected = class_shares(scores.to_numpy(np.float64), np.array(answer["trained"]), np.ones((30, 1)))
+    assert answer["now"] == pytest.approx(expected[:, 0], abs=1e-3)
+    assert 0 < answer["p"] <= answer["p_holm"] <= 1
+    assert "among these 30 new objects the scores suggest" in (out / "report.html").read_text()
 
 
 def test_a_folder_a_table_and_a_recipe_agree(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from catalogs.samples.radiographs import write_radiographs
 from domainssl.shards import read_hidden
 from domainssl.store import Store
 from pipelines.cli import main
+from pipelines.marks_hidden import marks_hidden
 from pipelines.objects import Objects
 from pipelines.progress import Quiet
 from pipelines.recipe import load_recipe
@@ -160,3 +161,17 @@ def test_a_patient_in_both_halves_is_refused(cohort: Path, hidden: Path, tmp_pat
     context = Context(load_recipe(cohort / "hidden.toml"), copy, 1, "cpu", Quiet())
     with pytest.raises(ValueError, match=r"1 group\(s\) have objects in the training and in the test half"):
         Objects(context)
+
+
+def test_marks_hidden_afterwards_are_hidden_as_if_from_the_first(cohort: Path, hidden: Path) -> None:
+    """A run that keeps its marks knows where they are, so that a score can be had with them and without."""
+    kept = Store(run(cohort, "kept", "prepare", more=('store.marks="keep"',)) / "store")
+    change = marks_hidden(kept)
+    assert change is not None
+    rows = np.arange(len(kept))
+    found, wanted = change(kept.batch(rows)), Store(hidden / "store").batch(rows)
+    assert not np.allclose(kept.batch(rows).images, wanted.images, atol=2e-3)
+    np.testing.assert_array_equal(found.valid, wanted.valid)
+    np.testing.assert_allclose(found.images, wanted.images, atol=2e-3)  # float16, painted before or after
+    pieces = change(kept.batch(rows[5:7])).images
+    np.testing.assert_allclose(pieces, found.images[5:7])

@@ -1,20 +1,20 @@
 """The guard in whole runs: what is chosen, what manifest and page say, and what is not trained again."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
-from small_runs import calm
 
 import pipelines.pretrain
 from domainssl.encoders import load_encoder, save_encoder, weights_hash
 from pipelines.cli import main
+
+pytestmark = pytest.mark.usefixtures("calm_runs")
 
 QUIET = ["--quiet", "--workers", "1", "--device", "cpu"]
 RECIPE = """\
@@ -57,17 +57,6 @@ resamples = 20
 trees = 20
 """
 HARMFUL = ["--set", "pretrain.encoder_rate=50", "--set", "pretrain.frozen_batchnorm=false"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def same_numbers() -> Iterator[None]:
-    with calm():
-        yield
-
-
-@pytest.fixture(autouse=True)
-def one_thread(same_numbers: None) -> None:
-    torch.set_num_threads(1)  # the map of an earlier test may have changed it
 
 
 @pytest.fixture(scope="module")

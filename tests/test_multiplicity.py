@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import sem, ttest_1samp
+from scipy.stats import norm, sem, ttest_1samp
 
 from domainssl.evaluation.intervals import percentile_interval
-from domainssl.evaluation.multiplicity import bootstrap_p, holm
+from domainssl.evaluation.multiplicity import bootstrap_p, holm, largest_p
 
 P_VALUES = st.lists(st.floats(0, 1) | st.just(float("nan")), max_size=12)
 
@@ -104,3 +104,43 @@ def test_holm_keeps_its_promise_by_simulation():
 def test_what_is_no_p_value_is_refused(bad):
     with pytest.raises(ValueError, match=rf"p: {bad} is not within 0\.\.1"):
         holm([0.1, bad])
+
+
+def test_the_largest_of_one_difference_is_that_difference():
+    resampled = np.random.default_rng(0).normal(2.2, 1, (1, 19_999))
+    p, place = largest_p(np.array([2.2]), resampled, np.array([30]))
+    assert place == 0
+    assert p == pytest.approx(bootstrap_p(resampled[0], 30), rel=0.1)
+
+
+def test_the_largest_of_several_is_adjusted_as_by_sidak():
+    rng = np.random.default_rng(1)
+    observed = np.array([0.5, -2.6, 0.1, 1.0]) * np.array([1, 5, 1, 1])
+    resampled = observed[:, None] + rng.normal(size=(4, 20_000)) * np.array([[1], [5], [1], [1]])
+    p, place = largest_p(observed, resampled, np.full(4, 10**6))
+    assert place == 1
+    assert p == pytest.approx(1 - (1 - 2 * norm.sf(2.6)) ** 4, rel=0.1)
+    fewer, _ = largest_p(observed, resampled, np.array([9, 12, 9, 9]))
+    assert fewer > p
+
+
+def test_differences_without_spread_or_value_are_no_largest():
+    resampled = np.stack([np.full(500, 3.0), np.random.default_rng(0).normal(0, 1, 500), np.full(500, np.nan)])
+    p, place = largest_p(np.array([3.0, 0.1, np.nan]), resampled, np.array([50, 50, 50]))
+    assert place == 1
+    assert p > 0.8
+    p, place = largest_p(np.array([3.0]), resampled[:1], np.array([50]))
+    assert np.isnan(p)
+    assert place == -1
+
+
+@pytest.mark.parametrize("answers", [1, 6])
+def test_the_largest_of_nothing_is_seldom_below_5_percent(answers):
+    rng = np.random.default_rng(answers)
+    found = []
+    for _ in range(300):
+        observed = rng.normal(size=answers)
+        resampled = observed[:, None] + rng.normal(size=(answers, 400))
+        found.append(largest_p(observed, resampled, np.full(answers, 200))[0])
+    assert np.mean(np.array(found) < 0.05) < 0.085
+    assert np.mean(np.array(found) < 0.5) == pytest.approx(0.5, abs=0.1)

@@ -174,6 +174,15 @@ def test_a_misspelt_key_is_unknown_and_gets_the_right_suggestion(
             "start.random: is a start by itself; take another name",
         ),
         (["classify.draws=0"], "classify.draws: 0 is too small; give 1 or more"),
+        (["classify.subgroups=['a', 'a']"], "classify.subgroups: ['a', 'a'] should name columns, and none twice"),
+        (
+            ["labels.x.kind=classes", "classify.subgroups=['x']"],
+            "classify.subgroups: 'x' holds a label, which its own score cannot be split by; name another column",
+        ),
+        (
+            ["labels.x.kind=classes", "classify.transfer=x"],
+            "classify.transfer: 'x' holds a label, which its own score cannot be split by; name another column",
+        ),
         (["rank.detectors=[]"], "rank.detectors: [] should name at least one, and none twice"),
         (["domain=galaxy"], "domain: 'galaxy' is not known; did you mean 'galaxies'?"),
         (["labels.x.kind=reel"], "labels.x.kind: 'reel' is not known; did you mean 'real'?"),

@@ -1,6 +1,8 @@
 """The lectures' shortcut on the simulated cohort: a mark that one site burns in raises a naive head's score."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -57,6 +59,23 @@ def measured(folder: Path, mark: str, marks: str) -> tuple[pd.Series, float]:
     return rows.set_index("labels_per_class")["value"], float(roc_auc_score(site[~train], told[~train]))
 
 
+def audited(folder: Path, mark: str, marks: str) -> tuple[set[str], dict[str, Any]]:
+    """The attributes that the audit of that run marks by itself, and what its heads score on changed images."""
+    out = folder / f"run_{mark}_{marks}"
+    entries = json.loads((out / "audit.json").read_text())
+    marked = {entry["attribute"] for entry in entries if entry["labels"]["effusion"]["suspicious"]}
+    (baselines,) = json.loads((out / "baselines.json").read_text())
+    cues: dict[str, Any] = baselines["cues"]
+    return marked, cues
+
+
+def among(folder: Path, marks: str) -> float:
+    """How well the embedding tells among images of one class on which side a mark was found."""
+    entries = json.loads((folder / f"run_burned_{marks}" / "audit.json").read_text())
+    (entry,) = [entry for entry in entries if entry["attribute"] == "found_mark"]
+    return float(entry["labels"]["effusion"]["among"]["value"])
+
+
 @pytest.mark.slow
 def test_a_burned_in_mark_raises_a_naive_head_s_score_and_hiding_it_takes_that_back(tmp_path: Path) -> None:
     (burned, site_told), (none, site_hidden) = (measured(tmp_path, mark, "keep") for mark in ("burned", "none"))
@@ -69,3 +88,13 @@ def test_a_burned_in_mark_raises_a_naive_head_s_score_and_hiding_it_takes_that_b
     assert site_hidden < 0.7
     assert (hidden - none).mean() < gain.mean() / 2, hidden - none
     assert site_left < site_hidden + 0.1
+
+    marked, cues = audited(tmp_path, "burned", "keep")
+    assert marked >= {"site", "found_mark", "mark_share"}
+    (owed,) = [one for one in cues["differences"] if (one["of"], one["to"]) == ("whole", "marks hidden")]
+    assert owed["low"] > 0  # on the same images
+    assert cues["values"]["marks hidden learnt"]["value"] > cues["values"]["marks hidden"]["value"]
+    marked, cues = audited(tmp_path, "burned", "hide")
+    assert "site" not in marked  # where a mark was, its image may still be told a little
+    assert among(tmp_path, "keep") > among(tmp_path, "hide") + 0.1
+    assert "marks hidden" not in cues["values"]

@@ -88,3 +88,49 @@ def test_each_finding_has_a_part_of_its_own() -> None:
     assert text.count("<h4>") == 2
     assert text.count("<svg") == 2
     assert text.index("effusion") < text.index("mass")
+
+
+def votes(called: str = "calibrated", **changes: Any) -> dict[str, Any]:
+    level = {"promised": 0.9, "value": 0.941, "expected": 0.938, "low": -0.012, "high": 0.018}
+    found = {"called": called, "groups": 2207, "needed": 100, "rows": 2207, "votes": 22.0, "volunteers": 22}
+    found |= {"total": 3.4, "tolerated": 0.03, "levels": [level, {**level, "promised": 0.5, "value": 0.55}]}
+    found |= {"answers": {"<bar>": {"value": 0.94, "expected": 0.93}}}
+    found["nats"] = {"value": -0.21, "pooled": -0.25, "gain": 0.04, "low": 0.03, "high": 0.05}
+    return {"label": "bar", "kind": "votes", "questions": [], "far": None, "votes": {**found, **changes}}
+
+
+def test_votes_begin_with_what_their_intervals_held() -> None:
+    text = trust_section([votes()])
+    assert '<div class="verdict better"><p><strong>Intervals of votes may be trusted: they held as many' in text
+    assert "promise 90% held 94.1&nbsp;% of the counts, where 93.8&nbsp;% were expected" in text
+    assert "(difference −1.2 to +1.8 points" in text
+    assert "are for 22 volunteers" in text
+    assert "a vote's log-likelihood is −0.210 nats, and −0.250 by one distribution" in text
+    assert "+0.040 (+0.030 to +0.050)" in text
+    assert "<bar>" not in text
+    assert "its head gives no class scores" not in text
+
+
+@pytest.mark.parametrize(
+    ("called", "state", "said"),
+    [
+        ("too narrow", "worse", "Intervals of votes are too narrow: volunteers disagreed more than was predicted."),
+        ("too wide", "worse", "Intervals of votes are too wide: they hold too much."),
+        ("not estimable", "unknown", "is not estimable: 2,207 test groups are too few."),
+    ],
+)
+def test_votes_that_are_off_or_too_few_are_said_to_be(called: str, state: str, said: str) -> None:
+    text = trust_section([votes(called)])
+    assert f'<div class="verdict {state}"><p><strong>' in text
+    assert said in text
+    assert "may be trusted" not in text
+
+
+def test_votes_that_images_do_not_tell() -> None:
+    nats = {"value": -0.25, "pooled": -0.25, "gain": 0.0, "low": -0.01, "high": 0.01}
+    assert "It is not clear that the images tell" in trust_section([votes(nats=nats)])
+    worse = trust_section([votes(nats={**nats, "gain": -0.02, "low": -0.03, "high": -0.01})])
+    assert "The votes were likelier without the images" in worse
+    assert "−0.020 (−0.030 to −0.010)" in worse
+    none = {**votes(), "votes": None}
+    assert "no labelled test object has votes" in trust_section([none])

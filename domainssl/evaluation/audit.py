@@ -13,6 +13,7 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, Shaped
 
+from domainssl.evaluation.far_interval import far_interval
 from domainssl.evaluation.intervals import MINIMUM_GROUPS, GroupResamples, percentile_interval, percentile_levels
 from domainssl.evaluation.question import Question
 from domainssl.evaluation.task import TASKS
@@ -181,6 +182,8 @@ def _measured(
     tail, _ = percentile_levels(level, max(2, min(fewest)))
     if tail * RESAMPLES >= LEAST_BEYOND:  # else the interval would end at the outermost resample
         facts["low"], facts["high"] = percentile_interval(values[1:], level, max(2, min(fewest)))
+    elif metric.of == "classes":  # areas under a curve
+        facts["low"], facts["high"] = far_interval(facts["value"], values[1:], level, max(2, min(fewest)))
     return facts
 
 

@@ -15,6 +15,8 @@ from torch.nn import functional
 
 from domainssl.options import Kind
 
+# The least concentration of an answer, and by how much the largest is above it.
+LEAST_CONCENTRATION, CONCENTRATIONS = 1.0, 100.0
 # (b o) raw outputs and (b t) targets with NaN for unknown to the mean over what is known; 0, without a gradient, where
 # nothing is.
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -56,14 +58,20 @@ def squared_error(outputs: Float[Tensor, "b 1"], targets: Float[Tensor, "b 1"]) 
     return ((outputs - torch.where(known, targets, outputs.detach())) ** 2).sum() / known.sum().clamp_min(1)
 
 
-def votes_cross_entropy(outputs: Float[Tensor, "b o"], targets: Float[Tensor, "b o"]) -> Float[Tensor, ""]:
-    """Soft cross-entropy, the mean over votes: a row of forty votes tells more than one of five.
+def votes_dirichlet_multinomial(outputs: Float[Tensor, "b o"], targets: Float[Tensor, "b o"]) -> Float[Tensor, ""]:
+    """Minus the log-likelihood of the counts as Dirichlet-multinomial, the mean over votes (Walmsley et al. 2022).
 
-    The multinomial likelihood of the counts. Rows with an unknown answer, or without votes, carry no gradient.
+    The concentrations are 1 + 100 sigmoid(output), as in Zoobot: neither can an answer be ruled out, nor can the
+    likelihood be raised without bound. Rows with an unknown answer, or without votes, give exactly 0 and no gradient.
     """
-    known = ~torch.isnan(targets).any(1, keepdim=True)
-    votes = torch.where(known, targets, 0.0)
-    return -(votes * functional.log_softmax(outputs, 1)).sum() / votes.sum().clamp_min(1)
+    asked = (torch.nan_to_num(targets).sum(1) > 0) & ~torch.isnan(targets).any(1)
+    votes = torch.where(asked[:, None], targets, 0.0)
+    alpha = LEAST_CONCENTRATION + CONCENTRATIONS * torch.sigmoid(outputs)
+    given, total = votes.sum(1), alpha.sum(1)
+    orders = torch.lgamma(votes + 1).sum(1) - torch.lgamma(given + 1)
+    rising = (torch.lgamma(votes + alpha) - torch.lgamma(alpha)).sum(1)
+    each = orders - rising + torch.lgamma(total + given) - torch.lgamma(total)
+    return torch.where(asked, each, 0.0).sum() / given.sum().clamp_min(1)
 
 
 LOSSES: dict[Kind, Loss] = {
@@ -72,7 +80,7 @@ LOSSES: dict[Kind, Loss] = {
     "multilabel": masked_binary,
     "ordered": continuation,
     "real": squared_error,
-    "votes": votes_cross_entropy,
+    "votes": votes_dirichlet_multinomial,
 }
 
 
@@ -82,7 +90,7 @@ def raw_outputs(kind: Kind, predictions: int) -> int:
 
 
 def softmax(raw: Float64[np.ndarray, "n o"]) -> Float64[np.ndarray, "n o"]:
-    """Probabilities, or shares of votes; NaN rows give NaN."""
+    """Probabilities; NaN rows give NaN."""
     odds: Float64[np.ndarray, "n o"] = np.exp(raw - raw.max(axis=1, keepdims=True))
     shares: Float64[np.ndarray, "n o"] = odds / odds.sum(axis=1, keepdims=True)
     return shares
@@ -107,13 +115,20 @@ def as_they_are(raw: Float64[np.ndarray, "n o"]) -> Float64[np.ndarray, "n o"]:
     return raw
 
 
+def expected_shares(raw: Float64[np.ndarray, "n o"]) -> Float64[np.ndarray, "n o"]:
+    """The shares of votes that are expected by the concentrations of the raw outputs; NaN rows give NaN."""
+    alpha = LEAST_CONCENTRATION + CONCENTRATIONS * sigmoid(raw)
+    shares: Float64[np.ndarray, "n o"] = alpha / alpha.sum(axis=1, keepdims=True)
+    return shares
+
+
 PREDICTIONS: dict[Kind, Callable[[Float64[np.ndarray, "n o"]], Float64[np.ndarray, "n k"]]] = {
     "classes": softmax,
     "yes_no": softmax,
     "multilabel": sigmoid,
     "ordered": levels,
     "real": as_they_are,
-    "votes": softmax,
+    "votes": expected_shares,
 }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 from scipy.stats import norm, t
 
 
@@ -20,8 +20,37 @@ def bootstrap_p(differences: Float[np.ndarray, " r"], n_groups: int | None = Non
         return float("nan")
     fewer: int = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
     p: float = min(1.0, 2 * (1 + fewer) / (1 + defined.size))
-    if n_groups is None:
-        return p
+    return p if n_groups is None else _of_few(p, n_groups)
+
+
+def largest_p(
+    observed: Float64[np.ndarray, " m"],
+    resampled: Float64[np.ndarray, "m r"],
+    n_groups: Int64[np.ndarray, " m"],
+) -> tuple[float, int]:
+    """The p-value of the clearest of several differences, adjusted for all of them, and its place.
+
+    The clearest has most standard errors, those of its bootstrap values; the p-value is the share of resamples in which
+    any difference lies as many of its own away from what was observed (max-T, Westfall and Young 1993), widened as in
+    `bootstrap_p` by the `n_groups` of that difference. Below 0.05 with probability 5 % where all of them are 0.
+    Differences without spread are left out, undefined resamples count as not far away; (NaN, -1) where none is left.
+    """
+    defined = (~np.isnan(resampled)).sum(axis=1) > 1
+    usable = np.flatnonzero(defined & ~np.isnan(observed) & (n_groups > 1))
+    spread = np.nanstd(resampled[usable], axis=1)
+    usable, spread = usable[spread > 0], spread[spread > 0]
+    if not len(usable):
+        return float("nan"), -1
+    size = np.abs(observed[usable])
+    away = np.abs(resampled[usable] - observed[usable, None]) / spread[:, None]
+    farthest = np.nan_to_num(away).max(axis=0)
+    place = int((size / spread).argmax())
+    p = (1 + int((farthest >= (size / spread)[place]).sum())) / (1 + len(farthest))
+    return _of_few(p, int(n_groups[usable[place]])), int(usable[place])
+
+
+def _of_few(p: float, n_groups: int) -> float:
+    """The p-value of a bootstrap that drew from so few groups, by which intervals are expanded."""
     deviation = -norm.ppf(p / 2) / np.sqrt(n_groups / (n_groups - 1))
     return float(2 * t.sf(deviation, n_groups - 1))
 

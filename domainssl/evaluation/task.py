@@ -10,6 +10,7 @@ from domainssl.evaluation.class_metrics import CLASS_METRICS, MULTILABEL_METRICS
 from domainssl.evaluation.losses import LOSSES, PREDICTIONS, Loss
 from domainssl.evaluation.metric import Metric
 from domainssl.evaluation.value_metrics import ORDERED_METRICS, REAL_METRICS, VOTE_METRICS
+from domainssl.heads.dirichlet import fit_dirichlet
 from domainssl.heads.head import Fit
 from domainssl.heads.knn import fit_knn, fit_knn_answers, fit_knn_values, fit_knn_votes
 from domainssl.heads.lda import fit_lda
@@ -19,6 +20,7 @@ from domainssl.heads.ordinal import fit_ordinal
 from domainssl.heads.propagation import fit_propagation
 from domainssl.heads.prototype import fit_prototype
 from domainssl.heads.ridge import fit_ridge
+from domainssl.heads.semi_supervised import fit_self_training
 from domainssl.heads.votes import fit_votes
 from domainssl.options import HEADS, Kind
 
@@ -44,6 +46,7 @@ _CLASS_HEADS: Mapping[str, Fit] = {
     "knn": fit_knn,
     "lda": fit_lda,
     "propagation": fit_propagation,
+    "self_training": fit_self_training,
 }
 _FITS: Mapping[Kind, Mapping[str, Fit]] = {
     "classes": _CLASS_HEADS,
@@ -51,7 +54,7 @@ _FITS: Mapping[Kind, Mapping[str, Fit]] = {
     "multilabel": {"linear": fit_multilabel, "knn": fit_knn_answers},
     "ordered": {"ordinal": fit_ordinal, "knn": fit_knn},
     "real": {"ridge": fit_ridge, "knn": fit_knn_values},
-    "votes": {"linear": fit_votes, "knn": fit_knn_votes},
+    "votes": {"dirichlet": fit_dirichlet, "linear": fit_votes, "knn": fit_knn_votes},
 }
 _METRICS: Mapping[Kind, Mapping[str, Metric]] = {
     "classes": CLASS_METRICS,

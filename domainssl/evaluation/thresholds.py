@@ -47,11 +47,17 @@ def thresholds(
         joined = units.join(head.predict(half.x[place[images]]), question.aggregate)
         scores.append(joined[:, 1:] if question.kind == "yes_no" else joined)
         truth.append(units.truth)
-    all_scores, all_truth, found = np.concatenate(scores), np.concatenate(truth), nothing
-    for answer in range(all_scores.shape[1]):
-        no = np.sort(all_scores[all_truth[:, answer] == 0, answer])
+    return at_specificity(np.concatenate(scores), np.concatenate(truth), question.specificity)
+
+
+def at_specificity(
+    scores: Float64[np.ndarray, "u a"], truth: Float64[np.ndarray, "u a"], specificity: float
+) -> Float64[np.ndarray, " a"]:
+    """Of each answer the lowest score above as many no units as the specificity asks for; NaN where there are none."""
+    found = np.full(scores.shape[1], np.nan)
+    for answer in range(scores.shape[1]):
+        no = np.sort(scores[truth[:, answer] == 0, answer])
         if len(no):
-            # The lowest score above as many of them as the specificity asks for.
-            kept = int(np.ceil(question.specificity * len(no) - 1e-9))
+            kept = int(np.ceil(specificity * len(no) - 1e-9))
             found[answer] = np.nextafter(no[kept - 1], np.inf)
     return found

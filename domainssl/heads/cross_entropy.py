@@ -36,7 +36,7 @@ def principal_axes(z: Float64[np.ndarray, "n d"]) -> PrincipalAxes:
 def minimise_cross_entropies(
     axes: PrincipalAxes,
     target: Float64[np.ndarray, "n p k"],
-    used: Bool[np.ndarray, "n p"],
+    used: Bool[np.ndarray, "n p"] | Float64[np.ndarray, "n p"],
     c: Float64[np.ndarray, " p"],
     *,
     start: Float64[np.ndarray, "a p k"] | None = None,
@@ -44,10 +44,11 @@ def minimise_cross_entropies(
 ) -> Float64[np.ndarray, "a p k"]:
     """Minimises c * sum of cross-entropies + |weight|^2 / 2 for each of p problems, the bias not penalised.
 
-    Problem p sees the rows `used[:, p]` with the class shares `target[:, p]`. Gives the weights along the q axes and,
-    in the last of the a = q + 1 rows, the biases. The optimum is that of scikit-learn's LogisticRegression(C=c); for
-    two classes, of C=2c, since here each class has its weights. `start` is a solution to start from. `tolerance` is
-    the largest gradient that is left, as a share of that at zero; by default 1e-6 absolutely.
+    Problem p sees the rows `used[:, p]`, or gives them these weights (0 or more), with the class shares `target[:, p]`.
+    Gives the weights along the q axes and, in the last of the a = q + 1 rows, the biases. The optimum is that of
+    scikit-learn's LogisticRegression(C=c); for two classes, of C=2c, since here each class has its weights. `start` is
+    a solution to start from. `tolerance` is the largest gradient that is left, as a share of that at zero; by default
+    1e-6 absolutely.
     Raises RuntimeError where the solver does not converge.
 
     One L-BFGS run over all problems, since one matrix product for all is cheaper than many small ones. Each axis is

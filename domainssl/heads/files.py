@@ -10,6 +10,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from domainssl.heads.dirichlet import DirichletHead
 from domainssl.heads.head import FittedHead
 from domainssl.heads.knn import KnnHead
 from domainssl.heads.linear import LinearHead
@@ -20,6 +21,7 @@ from domainssl.heads.prototype import PrototypeHead
 from domainssl.heads.ridge import RidgeHead
 
 FITTED: Mapping[str, type[FittedHead]] = {
+    "dirichlet": DirichletHead,
     "knn": KnnHead,
     "linear": LinearHead,
     "multilabel": MultilabelHead,

@@ -14,24 +14,32 @@ from typing import Protocol, final, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64, Shaped
 
+_ROWS_AT_ONCE = 32_768
+
 
 @final
 @dataclass(frozen=True)
 class TrainingHalf:
     """Frozen features of the training half, labelled or not, and which group (patient, tile) each row belongs to.
 
-    Raises ValueError for no rows, and where features hold NaN or infinity.
+    `views`, for heads that train consistency: features of a weakly changed view of each row, then of strongly changed
+    ones. Raises ValueError for no rows, and where features hold NaN or infinity.
     """
 
     x: Float[np.ndarray, "n d"]
     groups: Shaped[np.ndarray, " n"]
+    views: Float[np.ndarray, "n v d"] | None = None
 
     def __post_init__(self) -> None:
         if len(self.x) == 0:
             raise ValueError("features: the training half has no rows; give it some")
-        bad = int((~np.isfinite(self.x)).any(axis=1).sum())
+        bad = sum(int((~np.isfinite(part)).any(axis=1).sum()) for part in _parts(self.x))
         if bad:
             raise ValueError(f"features: {bad} of {len(self.x)} rows hold NaN or infinity; leave them out")
+        if self.views is not None and (self.views.shape[1] < 2 or not np.isfinite(self.views).all()):
+            raise ValueError(
+                f"views: {self.views.shape[1]} a row, or some hold NaN or infinity; give a weak and a strong one"
+            )
 
     @cached_property
     def standardisation(self) -> tuple[Float64[np.ndarray, " d"], Float64[np.ndarray, " d"]]:
@@ -41,7 +49,8 @@ class TrainingHalf:
         some) are not blown up on new data; 1 where every feature is constant.
         """
         mean = self.x.mean(axis=0, dtype=np.float64)
-        scale = self.x.std(axis=0, dtype=np.float64)
+        squares = np.sum([((part - mean) ** 2).sum(axis=0) for part in _parts(self.x)], axis=0)
+        scale = np.sqrt(squares / len(self.x))
         moving = scale > 1e-6 * np.abs(mean)  # less is the rounding of float32
         floor = 0.01 * float(np.median(scale[moving])) if moving.any() else 1.0
         return mean, np.maximum(scale, floor)
@@ -50,7 +59,12 @@ class TrainingHalf:
     def z(self) -> Float32[np.ndarray, "n d"]:
         """The standardised features of all rows."""
         mean, scale = self.standardisation
-        return np.asarray((self.x - mean) / scale, dtype=np.float32)
+        return np.concatenate([((part - mean) / scale).astype(np.float32) for part in _parts(self.x)])
+
+
+def _parts(x: Float[np.ndarray, "n d"]) -> list[Float[np.ndarray, "m d"]]:
+    """Some thousands of rows at a time: the float64 copy of all may not fit."""
+    return [x[start : start + _ROWS_AT_ONCE] for start in range(0, len(x), _ROWS_AT_ONCE)]
 
 
 class FittedHead(ABC):

@@ -11,6 +11,7 @@ from catalogs.chest_xrays.survey import survey, view_word
 from catalogs.reading import VIEWS, Radiometry
 from catalogs.scanning import ANY_SUFFIX
 from pipelines.domains.domain import Domain, Kept
+from pipelines.number_ranges import RANGE, RANGES
 
 if TYPE_CHECKING:
     from domainssl.views.operation import Policy
@@ -67,6 +68,7 @@ KEPT: dict[str, Kept] = {
     "truth": _KINDS,
     "trouble": _TROUBLE,
     "mark": "number",
+    RANGE: RANGES,
 }
 
 CHEST_XRAYS = Domain(

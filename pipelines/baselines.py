@@ -1,0 +1,189 @@
+"""What a score may owe to: heads that see no image, colours alone, or images without texture, shape or marks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from domainssl.cues import CUES, Change, ChangedImages
+from domainssl.embedding import embed
+from domainssl.encoders import load_encoder
+from domainssl.evaluation.audit import OF_EACH, Attribute
+from domainssl.evaluation.colour_features import colour_features
+from domainssl.evaluation.constant_answers import constant_answer
+from domainssl.evaluation.question import Question
+from domainssl.evaluation.side_by_side import side_by_side
+from domainssl.heads.head import Fit, FittedHead, TrainingHalf
+from pipelines.attributes import Attributes
+from pipelines.embed import symmetry
+from pipelines.marks_hidden import marks_hidden
+from pipelines.objects import Objects
+from pipelines.starts import start_encoder, timed_precision
+from pipelines.steps import Context
+
+HEAD, WHOLE, COLOURS = "head", "whole", "colours"
+TOLD, MEASURED = "told", "told and measured"
+MARKS = "marks hidden"
+AGAIN = " learnt"  # a head that learnt from images so changed
+
+
+@final
+@dataclass(frozen=True)
+class Asked:
+    """One label: its question on the evaluated rows, the head that predicts, and what fits such a one."""
+
+    question: Question
+    head: FittedHead
+    fit: Fit
+
+
+def baselines(
+    context: Context,
+    objects: Objects,
+    rows: Int64[np.ndarray, " n"],
+    embedded: Float32[np.ndarray, "n d"],
+    attributes: Attributes,
+    asked: Mapping[str, Asked],
+) -> list[dict[str, Any]]:
+    """The entries of baselines.json, one a label: `without_image`, `cues` (None where nobody asked or too little is
+    labelled) and the `attributes` that were used. `rows` are the evaluated ones, of which all else is.
+
+    All heads are of the kind that predicts and learn from the training half; the test half is scored and nothing else.
+    """
+    shown = {TOLD: attributes.told, MEASURED: (*attributes.told, *attributes.measured)}
+    tables = {name: _one_hot([*some, *attributes.fine]) for name, some in shown.items()}
+    chosen = _chosen({label: one.question for label, one in asked.items()}, context)
+    seen = _changed(context, objects, rows[chosen]) if len(chosen) else {}
+    found = []
+    for number, (label, one) in enumerate(asked.items()):
+        seed = [context.recipe.seed, 85, number]
+        entry: dict[str, Any] = {
+            "label": label,
+            "attributes": {name: [each.name for each in some if len(each.names) > 1] for name, some in shown.items()},
+            "marks_kept": context.recipe.store.marks == "keep",
+            "without_image": _without_image(one, embedded, tables, seed),
+            "cues": _cues(one, embedded, chosen, seen, seed) if len(chosen) else None,
+        }
+        found.append(entry)
+    return found
+
+
+def _one_hot(attributes: Sequence[Attribute]) -> Float32[np.ndarray, "n _"] | None:
+    """A column a level, unknown ones included; None where nothing tells two rows apart."""
+    parts = [np.eye(len(one.names) + 1, dtype=np.float32)[one.level] for one in attributes]  # unknown is the last
+    columns = np.concatenate(parts, axis=1) if parts else np.empty((0, 0), np.float32)
+    moving = np.ptp(columns, axis=0) > 0 if len(columns) else np.empty(0, bool)
+    return columns[:, moving] if moving.any() else None
+
+
+def _without_image(
+    one: Asked,
+    embedded: Float32[np.ndarray, "n d"],
+    tables: Mapping[str, Float32[np.ndarray, "n _"] | None],
+    seed: Sequence[int],
+) -> dict[str, Any]:
+    question = one.question
+    said = {HEAD: one.head.predict(embedded[question.scored])}
+    said |= {name: _learnt(one, question, x, seed) for name, x in tables.items() if x is not None}
+    return side_by_side(question, said, [(HEAD, name) for name in said if name != HEAD], seed[0])
+
+
+def _learnt(
+    one: Asked, question: Question, x: Float32[np.ndarray, "n d"], seed: Sequence[int]
+) -> Float64[np.ndarray, "s k"]:
+    """What a head on `x` says of the scored rows, learnt from the question's training half."""
+    rows = np.flatnonzero(question.train & question.known)
+    y = question.y[rows]
+    constant = constant_answer(question.kind, y, len(question.outputs))
+    if constant is not None:
+        return np.tile(constant, (int(question.scored.sum()), 1))
+    half = TrainingHalf(x[rows], question.groups[rows])
+    fitted = one.fit(half, np.arange(len(rows)), y, len(question.outputs), np.random.default_rng(list(seed)))
+    return fitted.predict(x[question.scored])
+
+
+def _chosen(questions: Mapping[str, Question], context: Context) -> Int64[np.ndarray, " m"]:
+    """Labelled rows that are looked at again, half of them of each half; some of every class to learn from first."""
+    rng, most = np.random.default_rng([context.recipe.seed, 84]), context.recipe.classify.cues // 2
+    train: list[np.ndarray] = []
+    test: list[np.ndarray] = []
+    for question in questions.values():
+        known = rng.permutation(np.flatnonzero(question.train & question.known))
+        if question.by_class:
+            classes = question.y[known, 0]
+            train += [known[classes == one][:OF_EACH] for one in np.unique(classes)]
+        train.append(known)
+        test.append(rng.permutation(np.flatnonzero(question.scored)))
+    parts = [_first(half, most) for half in (train, test)]
+    return np.sort(np.concatenate(parts)).astype(np.int64)
+
+
+def _first(parts: Sequence[np.ndarray], most: int) -> np.ndarray:
+    """The first different ones of all parts, in their order."""
+    every = np.concatenate([*parts, np.empty(0, np.int64)]).astype(np.int64)
+    _, places = np.unique(every, return_index=True)
+    return every[np.sort(places)[:most]]
+
+
+def _changed(
+    context: Context, objects: Objects, rows: Int64[np.ndarray, " m"]
+) -> dict[str, Float32[np.ndarray, "m _"]]:
+    """Features of these rows of the store by what was taken from their images, and their colours."""
+    recipe, store = context.recipe, objects.store
+    changes: dict[str, Change] = dict(CUES)
+    if recipe.store.marks == "keep" and (hidden := marks_hidden(store)) is not None:
+        changes[MARKS] = hidden
+    encoder = (
+        load_encoder(context.run.encoder)
+        if recipe.pretrains
+        else start_encoder(context, objects, recipe.encoder.weights)
+    )
+    precision = timed_precision(context, encoder)
+    found = {COLOURS: colour_features(store, rows)}
+    with context.progress.counter("classify: images changed", len(changes) * len(rows)) as counter:
+        for name, change in changes.items():
+            found[name] = embed(
+                encoder,
+                ChangedImages(store, change),
+                rows,
+                precision=precision,
+                device=context.device,
+                on_batch=counter.advance,
+                symmetry=symmetry(recipe),
+            )
+    return found
+
+
+def _cues(
+    one: Asked,
+    embedded: Float32[np.ndarray, "n d"],
+    chosen: Int64[np.ndarray, " m"],
+    seen: Mapping[str, Float32[np.ndarray, "m _"]],
+    seed: Sequence[int],
+) -> dict[str, Any] | None:
+    question = _part(one.question, chosen)
+    if question is None:
+        return None
+    whole = embedded[chosen]
+    said = {WHOLE: one.head.predict(whole[question.scored])}
+    said |= {name: one.head.predict(x[question.scored]) for name, x in seen.items() if name != COLOURS}
+    said |= {name + AGAIN: _learnt(one, question, x, seed) for name, x in {WHOLE: whole, **seen}.items()}
+    first, second = CUES
+    pairs = [(first, second), *((WHOLE, name) for name in said if not name.endswith(AGAIN) and name != WHOLE)]
+    pairs += [(WHOLE + AGAIN, name + AGAIN) for name in seen]
+    images = {"train": int((question.train & question.known).sum()), "test": int(question.scored.sum())}
+    return {"images": images, **side_by_side(question, said, pairs, seed[0])}
+
+
+def _part(question: Question, chosen: Int64[np.ndarray, " m"]) -> Question | None:
+    """The question asked of some rows alone; None where these leave nothing to learn or to ask."""
+    try:
+        return Question(
+            *(question.label, question.kind, question.y[chosen], question.outputs),
+            *(question.train[chosen], question.test[chosen], question.groups[chosen], question.units[chosen]),
+            *(question.aggregate, question.specificity, question.prevalence, question.outlier),
+        )
+    except ValueError:
+        return None
