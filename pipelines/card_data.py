@@ -85,7 +85,8 @@ def _halves(facts: CardFacts) -> str:
 
 def _halved(facts: CardFacts) -> str:
     frame, entries = facts.objects.frame, facts.recipe.catalog
-    dealt = "dealt by labels and site" if facts.recipe.split == "stratified" else "by a hash of their names"
+    named = "numbers" if facts.domain.private else "names"
+    dealt = "dealt by labels and site" if facts.recipe.split == "stratified" else f"by a hash of their {named}"
     if facts.domain.private:
         if facts.recipe.labels and not facts.shared:
             return ""  # the cohort's first sentence says it

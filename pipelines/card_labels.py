@@ -11,7 +11,7 @@ from pipelines.card_facts import CardFacts, several
 from pipelines.targets import Targets
 from reports.few_labels import KIND_NAMES
 from reports.model_card import CardSection, Table
-from reports.suppression import NOT_SMALL, SMALL, suppressed, tells_age, top_coded
+from reports.suppression import FEWEST, NOT_SMALL, SMALL, suppressed, tells_age, top_coded
 
 COUNTED = ("classes", "yes_no", "ordered", "multilabel")  # kinds whose answers can be
 MOST = 200  # lines of the table of answers
@@ -29,7 +29,8 @@ def labels(facts: CardFacts) -> CardSection:
         finding = f"Of {count}, {len(untold)} without a stated origin: who gave them, and from what, is not known here."
     else:
         finding = f"Of {count}, all have a stated origin."
-    said = [] if facts.shared else list(facts.labels_said)
+    few = f"An answer of fewer than {FEWEST} {facts.image} or {facts.group} in one of the halves has no line here."
+    said = [few] if facts.shared else list(facts.labels_said)
     kinds: list[Line] = []
     answers: list[Line] = []
     for label, entry in recipe.labels.items():
