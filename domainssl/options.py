@@ -148,7 +148,8 @@ class ClassifyOptions:
     `metadata`: columns of the catalog on which a baseline without any image is built. `unlabelled`: how many further
     objects of the training half label propagation may see.
     `cues`: how many labelled images are embedded again, once without texture and once without shape (and in radiographs
-    whose marks are kept, once without these), to see by which the head goes; 0: none.
+    whose marks are kept, once without these), to see by which the head goes; 0: none. A thousand images of 96 pixels
+    take 20 s of one core.
     """
 
     labels_per_class: tuple[int, ...] = (5, 10, 20, 25, 50, 100)
