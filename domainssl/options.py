@@ -158,7 +158,8 @@ class ClassifyOptions:
     `subgroups`: columns by which scores are split beside the usual ones (sex, age, view, site, scanner; brightness,
     size, redshift). `transfer`: the column whose levels heads learn at and are tested at, each on each; "" for none.
     `cues`: how many labelled images are embedded again, once without texture and once without shape (and in radiographs
-    whose marks are kept, once without these), to see by which the head goes; 0: none.
+    whose marks are kept, once without these), to see by which the head goes; 0: none. A thousand images of 96 pixels
+    take 20 s of one core.
     """
 
     labels_per_class: tuple[int, ...] = (5, 10, 20, 25, 50, 100)

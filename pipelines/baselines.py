@@ -26,6 +26,7 @@ from pipelines.steps import Context
 HEAD, WHOLE, COLOURS = "head", "whole", "colours"
 TOLD, MEASURED = "told", "told and measured"
 MARKS = "marks hidden"
+MOST = 40_000  # rows of both halves on which heads without images are compared
 AGAIN = " learnt"  # a head that learnt from images so changed
 
 
@@ -38,12 +39,14 @@ def baselines(
     labels: Mapping[str, PredictedLabel],
 ) -> list[dict[str, Any]]:
     """The entries of baselines.json, one a label: `without_image`, `cues` (None where nobody asked or too little is
-    labelled) and the `attributes` that were used. `rows` are the evaluated ones, of which all else is.
+    labelled), the `attributes` that were used, and in how many images of the store `marks` were found. `rows` are the
+    evaluated ones, of which all else is.
 
     All heads are of the kind that predicts and learn from the training half; the test half is scored and nothing else.
     """
     shown = {TOLD: attributes.told, MEASURED: (*attributes.told, *attributes.measured)}
     tables = {name: _one_hot([*some, *attributes.fine]) for name, some in shown.items()}
+    marked = sum(isinstance(data, bytes) and len(data) > 0 for data in objects.store.facts.get("marks", ()))
     chosen = _chosen({label: one.question for label, one in labels.items()}, context)
     seen = _changed(context, objects, rows[chosen]) if len(chosen) else {}
     found = []
@@ -52,7 +55,7 @@ def baselines(
         entry: dict[str, Any] = {
             "label": label,
             "attributes": {name: [each.name for each in some if len(each.names) > 1] for name, some in shown.items()},
-            "marks_kept": context.recipe.store.marks == "keep",
+            "marks": {"kept": context.recipe.store.marks == "keep", "images": marked},
             "without_image": _without_image(one, embedded, tables, seed),
             "cues": _cues(one, embedded, chosen, seen, seed) if len(chosen) else None,
         }
@@ -74,9 +77,13 @@ def _without_image(
     tables: Mapping[str, Float32[np.ndarray, "n _"] | None],
     seed: Sequence[int],
 ) -> dict[str, Any]:
-    question = one.question
-    said = {HEAD: one.head.predict(embedded[question.scored])}
-    said |= {name: _learnt(one, question, x, seed) for name, x in tables.items() if x is not None}
+    some = np.arange(len(embedded))
+    if len(some) > MOST:
+        some = np.sort(np.random.default_rng(list(seed)).permutation(some)[:MOST])
+    question = _part(one.question, some) or one.question
+    rows = some if len(question.y) == len(some) else np.arange(len(embedded))
+    said = {HEAD: one.head.predict(embedded[rows][question.scored])}
+    said |= {name: _learnt(one, question, x[rows], seed) for name, x in tables.items() if x is not None}
     return side_by_side(question, said, [(HEAD, name) for name in said if name != HEAD], seed[0])
 
 

@@ -24,7 +24,7 @@ _NAMED = 8  # attributes in a sentence
 def baselines_section(entries: Sequence[Mapping[str, Any]]) -> str:
     """The section, one part a label, each beginning with its findings; nothing where nothing was asked.
 
-    `entries` are those of baselines.json: label, attributes, marks_kept, without_image and cues.
+    `entries` are those of baselines.json: label, attributes, marks, without_image and cues.
     """
     if not entries:
         return ""
@@ -44,9 +44,16 @@ def baselines_section(entries: Sequence[Mapping[str, Any]]) -> str:
 def _label(entry: Mapping[str, Any]) -> str:
     cues = entry["cues"]
     said = _verdict(*_image_sentence(entry))
+    marks = entry["marks"]
+    if marks["images"] and not marks["kept"]:
+        said += (
+            f"<p>Burned-in marks were found in {marks['images']:,} images and are hidden in all. What a head would owe "
+            "to them is measured in a run that keeps them, on the same test images with them and without: "
+            "<code>domainssl run RECIPE --out OTHER --set store.marks=keep</code></p>"
+        )
     tables = _table("Without the image", entry["without_image"], ["head", "told", "told and measured"], {})
     if cues is not None:
-        said += _verdict(*_cue_sentence(cues))
+        said += _verdict(*_colour_sentence(cues)) + _verdict(*_cue_sentence(cues))
         said += _verdict(*_marks_sentence(cues)) if "marks hidden" in cues["values"] else ""
         plain = [name for name in cues["values"] if not name.endswith(_AGAIN)]
         plain += ["colours"] if f"colours{_AGAIN}" in cues["values"] else []
@@ -77,6 +84,24 @@ def _image_sentence(entry: Mapping[str, Any]) -> tuple[str, str]:
     if behind:
         return f"A score higher than the head's needs no image. {numbers}", "worse"
     return f"The head is not clearly ahead of what needs no image. {numbers}", "unclear"
+
+
+def _colour_sentence(cues: Mapping[str, Any]) -> tuple[str, str]:
+    """Whether more than colours is needed, by heads that learnt from the same images."""
+    values, difference = cues["values"], _difference(cues, f"whole{_AGAIN}", f"colours{_AGAIN}")
+    if difference["value"] is None:
+        return "What colours alone tell of this label is not estimable: too few test groups.", "unknown"
+    numbers = (
+        f"from {cues['images']['train']:,} training images, colours or grey levels alone reach {_metric(cues)} "
+        f"{_number(values[f'colours{_AGAIN}'])}, the embedding {_number(values[f'whole{_AGAIN}'])} (difference "
+        f"{_number(difference)})."
+    )
+    ahead, behind = _signs(cues, difference)
+    if ahead:
+        return f"The embedding tells more than colours do, wherever they stand: {numbers}", "better"
+    if behind:
+        return f"Colours tell more than the embedding: {numbers}", "worse"
+    return f"The embedding is not clearly ahead of colours that stand anywhere: {numbers}", "unclear"
 
 
 def _cue_sentence(cues: Mapping[str, Any]) -> tuple[str, str]:

@@ -12,7 +12,12 @@ import pytest
 from PIL import Image
 from small_runs import calm
 
+from domainssl.evaluation.audit import of_words
+from domainssl.evaluation.question import Question
+from domainssl.evaluation.task import TASKS
+from domainssl.heads.head import TrainingHalf
 from pipelines.attributes import attributes
+from pipelines.baselines import HEAD, TOLD, Asked, _one_hot, _without_image
 from pipelines.cli import main
 from pipelines.number_ranges import RANGE
 from pipelines.objects import Objects
@@ -180,3 +185,21 @@ def test_without_images_to_change_the_rest_is_the_same(run: Path) -> None:
     assert main(["classify", str(recipe), "--out", str(out), *quiet]) == 0
     assert all(entry["cues"] is None for entry in entries(out).values())
     assert entries(out)["origin"]["without_image"] == entries(run)["origin"]["without_image"]
+
+
+def test_of_very_many_objects_some_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    y, groups = rng.integers(2, size=4000).astype(float), np.arange(4000)
+    train = groups % 2 == 0
+    question = Question("q", "yes_no", y[:, None], ("no", "yes"), train, ~train, groups, groups)
+    x = (y[:, None] + rng.normal(size=(4000, 3))).astype(np.float32)
+    fit = TASKS["yes_no"].heads["linear"]
+    known = np.flatnonzero(train)
+    head = fit(TrainingHalf(x[known], groups[known]), np.arange(len(known)), y[known, None], 2, rng)
+    told = of_words("told", np.where(rng.random(4000) < 0.9, y, 1 - y).astype(str).tolist())
+    monkeypatch.setattr("pipelines.baselines.MOST", 600)
+    found = _without_image(Asked(question, head, fit), x, {TOLD: _one_hot([told]), "none": _one_hot([])}, [0, 1])
+    assert 250 < found["groups"] < 350
+    assert set(found["values"]) == {HEAD, TOLD}
+    assert found["values"][TOLD]["value"] == pytest.approx(0.9, abs=0.04)
+    assert found["values"][HEAD]["value"] == pytest.approx(0.89, abs=0.04)  # of a distance of sqrt(3)

@@ -37,11 +37,20 @@ def entry(
     )
     plain = {"whole": None if smooth is None else 0.9, "without texture": smooth, "without shape": moved}
     plain |= {"marks hidden": marks} if marks else {}
-    values = plain | {f"{name} learnt": value for name, value in {**plain, "colours": 0.55}.items()}
-    pairs = [("without texture", "without shape"), *([("whole", "marks hidden")] if marks else [])]
+    values = plain | {
+        f"{name} learnt": value for name, value in {**plain, "colours": more.get("colours", 0.55)}.items()
+    }
+    pairs = [("without texture", "without shape"), ("whole learnt", "colours learnt")]
+    pairs += [("whole", "marks hidden")] if marks else []
     cues = {"images": {"train": 500, "test": 480}, **table(values, pairs)}
     names = {"told": ["<view>", "number_range"], "told and measured": ["<view>", "number_range", "brightness"]}
-    return {"label": "<sick>", "attributes": names, "marks_kept": bool(marks), "without_image": image, "cues": cues}
+    return {
+        "label": "<sick>",
+        "attributes": names,
+        "marks": {"kept": bool(marks), "images": 12},
+        "without_image": image,
+        "cues": cues,
+    }
 
 
 @pytest.mark.parametrize(
@@ -92,7 +101,28 @@ def test_marks_hidden_and_shown(hidden: float, words: str) -> None:
     text = baselines_section([entry(marks=hidden)])
     assert words in text
     assert f"0.900 (0.870 to 0.930) with the marks shown, {hidden:.3f}" in text
-    assert "with the marks shown" not in baselines_section([entry()])
+    assert "--set store.marks=keep" not in text
+    without = baselines_section([entry()])
+    assert "with the marks shown" not in without
+    assert "found in 12 images and are hidden in all" in without
+    assert "domainssl run RECIPE --out OTHER --set store.marks=keep" in without
+    assert "hidden in all" not in baselines_section([entry() | {"marks": {"kept": False, "images": 0}}])
+
+
+@pytest.mark.parametrize(
+    ("colours", "words"),
+    [
+        (0.6, "The embedding tells more than colours do"),
+        (0.89, "The embedding is not clearly ahead of colours that stand anywhere"),
+        (0.97, "Colours tell more than the embedding"),
+        (None, "What colours alone tell of this label is not estimable"),
+    ],
+)
+def test_colours_alone_stand_beside_the_embedding(colours: float | None, words: str) -> None:
+    text = baselines_section([entry(colours=colours)])
+    assert words in text
+    if colours is not None:
+        assert f"from 500 training images, colours or grey levels alone reach macro AUROC {colours:.3f}" in text
 
 
 def test_errors_are_better_lower() -> None:
