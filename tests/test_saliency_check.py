@@ -47,11 +47,11 @@ def test_agreement_is_the_mean_with_an_interval_over_objects_and_randomisations(
 def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(2)
     held = 0
-    for _ in range(200):
+    for _ in range(100):
         draws = 0.2 + 0.15 * rng.normal(size=(12, 1)) + 0.15 * rng.normal(size=5) + 0.1 * rng.normal(size=(12, 5))
         found = agreement(draws, rng)
         held += found.low < 0.2 < found.high
-    assert held >= 176  # of 200, nominal 95 %
+    assert held >= 88  # of 100, nominal 95 %
 
 
 @pytest.mark.parametrize(
