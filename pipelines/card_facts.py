@@ -31,6 +31,7 @@ class CardFacts:
     metrics: Sequence[Mapping[str, Any]]
     trust: Sequence[Mapping[str, Any]]
     audit: Sequence[Mapping[str, Any]]
+    subgroups: Sequence[Mapping[str, Any]]
     anomalies: pd.DataFrame
     training: Sequence[Mapping[str, Any]]
     refused: Mapping[str, int]

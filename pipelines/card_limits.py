@@ -6,6 +6,7 @@ from pipelines.attributes import NUMBERS, WORDS
 from pipelines.card_data import licences_known
 from pipelines.card_facts import CardFacts, several
 from pipelines.card_labels import origin_stated
+from reports.audit import NAMES
 from reports.metric_rows import is_number
 from reports.model_card import CardSection, Table
 
@@ -35,7 +36,8 @@ def limits(facts: CardFacts) -> CardSection:
         said.append("One training, from one seed: what another would give was not measured.")
     if absent:
         said.append(
-            f"Not asked, since the catalog has no such column: {', '.join(absent)}. Whether scores differ by these, "
+            f"Not asked, since the catalog has no such column: {', '.join(NAMES.get(name, name) for name in absent)}. "
+            "Whether scores differ by these, "
             "or rest on them, is not known."
         )
     unknown = facts.record("prepare").get("counts", {}).get("patient unknown", 0)

@@ -15,6 +15,7 @@ from pipelines.card_facts import CardFacts
 from pipelines.card_labels import labels
 from pipelines.card_limits import cost, limits, reproduction
 from pipelines.card_results import ranking, score, shortcuts, trust, wrong_labels
+from pipelines.card_subgroups import by_subgroup
 from pipelines.card_weights import weights
 from pipelines.cohort import image_sentences, label_sentences
 from pipelines.domains import DOMAINS
@@ -33,6 +34,7 @@ SECTIONS: Mapping[str, Callable[[CardFacts], CardSection | None]] = {
     "weights": weights,
     "score": score,
     "trust": trust,
+    "subgroups": by_subgroup,
     "shortcuts": shortcuts,
     "wrong labels": wrong_labels,
     "ranking": ranking,
@@ -69,6 +71,7 @@ def _gathered(context: Context, objects: Objects, retrieval: Mapping[str, Any] |
         metrics=shared_rows(metrics) if shared else metrics,
         trust=json.loads(folder.certainty.read_text()),
         audit=json.loads(folder.audit.read_text()),
+        subgroups=json.loads(folder.subgroups.read_text()),
         anomalies=pd.read_parquet(folder.anomalies_parquet),
         training=[json.loads(line) for line in lines if line],
         refused=summary(read_quarantine(folder.quarantine)),

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from small_runs import SMALL
+from test_subgroups_section import entry, gap, level
 
 from catalogs.samples.galaxies import write_galaxies
 from domainssl.encoders import load_encoder
@@ -153,7 +154,7 @@ def test_without_labels(facts: CardFacts) -> None:
     changes: dict[str, Any] = {"recipe": recipe, "metrics": [], "trust": [], "audit": [], "labels_said": []}
     bare = dataclasses.replace(facts, **changes)
     assert [name for name, make in SECTIONS.items() if make(bare) is None] == [
-        "score", "trust", "shortcuts", "wrong labels",
+        "score", "trust", "subgroups", "shortcuts", "wrong labels",
     ]  # fmt: skip
     assert section(bare, "labels").finding.startswith("No label was given")
     assert section(bare, "limits").finding.startswith("0 scores were measured")
@@ -203,6 +204,20 @@ def test_what_is_not_estimable_is_said(facts: CardFacts) -> None:
     assert "Not estimable" in section(facts, "shortcuts", audit=[]).finding
     manifest = changed(facts, "classify", label_errors=[])
     assert "Not estimable" in section(facts, "wrong labels", manifest=manifest).finding
+
+
+def test_subgroups_are_told_and_in_private_their_sites_are_numbered(facts: CardFacts) -> None:
+    entries = [entry([gap("sex", ("F", "M"), 0.2), gap("site", ("site-aaaa", "site-bbbb"), 0.001)])]
+    entries[0]["levels"] += [level("site", "site-aaaa", 120), level("site", "site-bbbb", 203)]
+    found = section(facts, "subgroups", subgroups=entries)
+    assert found.state == "worse"
+    assert found.finding.startswith("<sick>: Scores differ by site more than chance explains")
+    assert "site-aaaa" in found.finding
+    hidden = section(facts, "subgroups", subgroups=entries, shared=True)
+    assert hidden.state == "worse"
+    assert "site-aaaa" not in str(hidden)
+    assert "level 1" in hidden.finding
+    assert section(facts, "subgroups", subgroups=[]).finding.startswith("Not estimable")
 
 
 def test_labels_of_unknown_origin_are_a_warning(facts: CardFacts) -> None:
