@@ -111,15 +111,13 @@ def _run(context: Context, like: Path | None) -> StepResult:
     starts = range(0, len(frame), step)
     waiting = [
         ShardJob(
-            *(
-                number,
-                _part(rows, start, start + step),
-                layout,
-                recipe.store,
-                folder,
-                DOMAINS[recipe.domain].find_marks,
-            ),
-            paint_over=_mark_finder(recipe) is not None,
+            number,
+            _part(rows, start, start + step),
+            layout,
+            recipe.store,
+            folder,
+            DOMAINS[recipe.domain].find_marks,
+            paint_over=recipe.store.marks == "hide",
             private=DOMAINS[recipe.domain].private,
         )
         for number, start in enumerate(starts)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from dicom_files import radiograph, write
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.uid import RLELossless
 
@@ -61,6 +61,7 @@ def test_bytes_are_of_files_of_one_image_alone_and_what_is_not_there_is_unknown(
     assert file_facts([], (5, 5)).format == ""
 
 
+@settings(deadline=None)
 @given(st.floats(1, 1e12))
 def test_coarse_numbers_are_near_and_four_an_octave(value: float) -> None:
     near = coarse(value)
@@ -77,6 +78,7 @@ def test_coarse_numbers_of_patients_files_name_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("start", [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", bytes(128) + b"DICM", b"SIMPLE  ="])
+@settings(deadline=None)
 @given(rest=st.binary(max_size=64))
 def test_no_word_of_a_file_is_repeated(start: bytes, rest: bytes) -> None:
     words = {"", "other", "JPEG", "JPEG grey", "JPEG colour", "PNG", "FITS", "DICOM other", "DICOM native"}

@@ -51,7 +51,7 @@ def test_what_is_no_number_has_no_range(groups: list[str]) -> None:
     assert number_ranges(frame(groups)).isna().all()
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 10**17), min_size=20, max_size=200))
 def test_every_range_stands_for_ten_patients(numbers: list[int]) -> None:
     data = frame([f"P{number}" for number in numbers])
