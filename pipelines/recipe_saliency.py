@@ -1,6 +1,5 @@
 """What a recipe may ask of saliency maps: a label that has classes, a linear head, a method that fits the encoder."""
 
-import importlib.util
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -40,17 +39,12 @@ def saliency_problems(recipe: Mapping[str, Any]) -> list[str]:
 
 
 def check_saliency(recipe: "Recipe") -> None:
-    """Raises RecipeError where MONAI is not installed, or the network's own stride makes the map too coarse."""
+    """Raises RecipeError where the network's own stride makes the map too coarse."""
     from pipelines.recipe import RecipeError
 
     method, encoder = recipe.report.saliency, recipe.encoder
     if method == "off":
         return
-    if method != "attention" and importlib.util.find_spec("monai") is None:
-        raise RecipeError(
-            f"report.saliency: {method!r} is made by MONAI, which is not installed; "
-            "run `pip install 'domainssl[saliency]'`, or give 'off'"
-        )
     import timm
     import torch
 

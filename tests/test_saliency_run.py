@@ -67,14 +67,11 @@ def test_heads_of_no_label_that_is_explained_do_not_matter() -> None:
     assert recipe("report.saliency=grad_cam", "encoder.size=224").report.saliency == "grad_cam"
 
 
-def test_what_only_the_network_tells_is_refused_before_images_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_only_the_network_tells_is_refused_before_images_are_read() -> None:
     check_saliency(recipe("report.saliency=grad_cam", "encoder.size=224"))
     unknown = recipe("report.saliency=grad_cam", "encoder.name=vgg11", "encoder.size=128")
     with pytest.raises(RecipeError, match="vgg11 makes a 4x4 grid of 128 px"):
         check_saliency(unknown)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(RecipeError, match=re.escape("run `pip install 'domainssl[saliency]'`, or give 'off'")):
-        check_saliency(recipe("report.saliency=occlusion"))
 
 
 def test_the_method_is_told_with_its_sizes_and_views() -> None:
