@@ -11,6 +11,13 @@ from pipelines.attributes import Attributes
 from pipelines.objects import Objects
 from pipelines.predicted_label import PredictedLabel
 
+MOST = 40_000  # evaluated objects that are asked about, at random where there are more: every attribute looks at images
+
+
+def audited_places(evaluated: int, seed: int) -> Int64[np.ndarray, " m"]:
+    """Which of the evaluated objects are asked about, ascending."""
+    return np.sort(np.random.default_rng([seed, 89]).permutation(evaluated)[:MOST])
+
 
 def audited(
     objects: Objects,

@@ -26,7 +26,6 @@ from pipelines.steps import Context
 HEAD, WHOLE, COLOURS = "head", "whole", "colours"
 TOLD, MEASURED = "told", "told and measured"
 MARKS = "marks hidden"
-MOST = 40_000  # rows of both halves on which heads without images are compared
 AGAIN = " learnt"  # a head that learnt from images so changed
 
 
@@ -77,13 +76,9 @@ def _without_image(
     tables: Mapping[str, Float32[np.ndarray, "n _"] | None],
     seed: Sequence[int],
 ) -> dict[str, Any]:
-    some = np.arange(len(embedded))
-    if len(some) > MOST:
-        some = np.sort(np.random.default_rng(list(seed)).permutation(some)[:MOST])
-    question = _part(one.question, some) or one.question
-    rows = some if len(question.y) == len(some) else np.arange(len(embedded))
-    said = {HEAD: one.head.predict(embedded[rows][question.scored])}
-    said |= {name: _learnt(one, question, x[rows], seed) for name, x in tables.items() if x is not None}
+    question = one.question
+    said = {HEAD: one.head.predict(embedded[question.scored])}
+    said |= {name: _learnt(one, question, x, seed) for name, x in tables.items() if x is not None}
     return side_by_side(question, said, [(HEAD, name) for name in said if name != HEAD], seed[0])
 
 
@@ -160,7 +155,7 @@ def _cues(
     seen: Mapping[str, Float32[np.ndarray, "m _"]],
     seed: Sequence[int],
 ) -> dict[str, Any] | None:
-    question = _part(one.question, chosen)
+    question = one.question.part(chosen)
     if question is None:
         return None
     whole = embedded[chosen]
@@ -172,15 +167,3 @@ def _cues(
     pairs += [(WHOLE + AGAIN, name + AGAIN) for name in seen]
     images = {"train": int((question.train & question.known).sum()), "test": int(question.scored.sum())}
     return {"images": images, **side_by_side(question, said, pairs, seed[0])}
-
-
-def _part(question: Question, chosen: Int64[np.ndarray, " m"]) -> Question | None:
-    """The question asked of some rows alone; None where these leave nothing to learn or to ask."""
-    try:
-        return Question(
-            *(question.label, question.kind, question.y[chosen], question.outputs),
-            *(question.train[chosen], question.test[chosen], question.groups[chosen], question.units[chosen]),
-            *(question.aggregate, question.specificity, question.prevalence, question.outlier),
-        )
-    except ValueError:
-        return None

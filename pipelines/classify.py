@@ -21,7 +21,7 @@ from domainssl.heads.head import FittedHead, TrainingHalf
 from domainssl.options import ON_REQUEST, Kind
 from pipelines.atomic import write_json
 from pipelines.attributes import attributes
-from pipelines.audit import audited
+from pipelines.audit import audited, audited_places
 from pipelines.baselines import baselines
 from pipelines.consistency import consistency_entries
 from pipelines.embed import compared_starts
@@ -84,9 +84,12 @@ def run(context: Context) -> StepResult:
         mark_primary(metrics, next(iter(recipe.labels)), next(iter(task.metrics)), primary_size(recipe))
     write_json(folder.metrics, metrics)
     write_json(folder.certainty, trust)
-    told = attributes(objects, rows, recipe.domain, set(recipe.label_columns) | set(recipe.labels))
-    write_json(folder.audit, audited(objects, rows, told, embedded[rows], labels, recipe.seed))
-    write_json(folder.baselines, baselines(context, objects, rows, embedded[rows], told, labels))
+    places = audited_places(len(rows), recipe.seed)
+    some, parts = rows[places], {label: one.part(places) for label, one in labels.items()}
+    asked = {label: part for label, part in parts.items() if part is not None}
+    told = attributes(objects, some, recipe.domain, set(recipe.label_columns) | set(recipe.labels))
+    write_json(folder.audit, audited(objects, some, told, embedded[some], asked, recipe.seed))
+    write_json(folder.baselines, baselines(context, objects, some, embedded[some], told, asked))
     write_json(folder.subgroups, subgrouped(recipe, objects, rows, embedded[rows], labels))
     write_predictions(with_asked(predictions, recipe.labels), folder)
     listed = {

@@ -148,9 +148,8 @@ def _labels(frame: pd.DataFrame, label: str, entry: LabelEntry, *, told: bool) -
         uncertain, blank = unsettled(frame, label, entry)
         counts = {"ignore": "are left out", "zero": "count as no", "one": "count as yes"}
         policy = f"{uncertain:,} uncertain values {counts[entry.uncertain]}; " if entry.uncertain is not None else ""
-        said.append(
-            f"{label}: {policy}{blank:,} empty ones {'count as no' if entry.blank == 'zero' else 'are unknown'}."
-        )
+        empty = f"{blank:,} empty ones {'count as no' if entry.blank == 'zero' else 'are unknown'}"
+        said.append(f"{label}: {policy}{empty if blank else 'no value is empty'}.")
     if entry.provenance is not None or not told:
         said.append(f"{label}: origin of the labels: {entry.provenance or 'not stated (labels.*.provenance)'}.")
     return said

@@ -12,19 +12,23 @@ import pytest
 from PIL import Image
 from small_runs import calm
 
-from domainssl.evaluation.audit import of_words
+from domainssl.evaluation.audit import Attribute, of_words
+from domainssl.evaluation.certainty import fit_certainty
 from domainssl.evaluation.question import Question
 from domainssl.evaluation.task import TASKS
 from domainssl.heads.head import TrainingHalf
 from pipelines.attributes import attributes
-from pipelines.baselines import HEAD, TOLD, Asked, _one_hot, _without_image
+from pipelines.audit import audited_places
+from pipelines.baselines import HEAD, TOLD, _one_hot, _without_image
 from pipelines.cli import main
 from pipelines.number_ranges import RANGE
 from pipelines.objects import Objects
+from pipelines.predicted_label import PredictedLabel
 from pipelines.progress import Quiet
 from pipelines.recipe import RecipeError, load_recipe
 from pipelines.run_folder import RunFolder
 from pipelines.steps import Context
+from pipelines.targets import Targets
 
 RECIPE = """\
 domain = "galaxies"
@@ -195,10 +199,19 @@ def test_of_very_many_objects_some_are_compared(monkeypatch: pytest.MonkeyPatch)
     x = (y[:, None] + rng.normal(size=(4000, 3))).astype(np.float32)
     fit = TASKS["yes_no"].heads["linear"]
     known = np.flatnonzero(train)
-    head = fit(TrainingHalf(x[known], groups[known]), np.arange(len(known)), y[known, None], 2, rng)
+    taught = (TrainingHalf(x[known], groups[known]), np.arange(len(known)), y[known, None], 2)
+    head, certainty = fit(*taught, rng), fit_certainty("yes_no", fit, *taught, rng)
     told = of_words("told", np.where(rng.random(4000) < 0.9, y, 1 - y).astype(str).tolist())
-    monkeypatch.setattr("pipelines.baselines.MOST", 600)
-    found = _without_image(Asked(question, head, fit), x, {TOLD: _one_hot([told]), "none": _one_hot([])}, [0, 1])
+    monkeypatch.setattr("pipelines.audit.MOST", 600)
+    places = audited_places(4000, 0)
+    whole = PredictedLabel(
+        Targets("yes_no", y[:, None], ("no", "yes")), question, fit, head, certainty, np.column_stack([1 - y, y])
+    )
+    one = whole.part(places)
+    assert one is not None
+    assert (one.scores[:, 1] == one.question.y[:, 0]).all()
+    part = Attribute("told", told.level[places], told.names)
+    found = _without_image(one, x[places], {TOLD: _one_hot([part]), "none": _one_hot([])}, [0, 1])
     assert 250 < found["groups"] < 350
     assert set(found["values"]) == {HEAD, TOLD}
     assert found["values"][TOLD]["value"] == pytest.approx(0.9, abs=0.04)

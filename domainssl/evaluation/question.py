@@ -1,7 +1,7 @@
 """What is asked: one label, its targets, who may be learnt from, what is scored and how much of it can be estimated."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import final
 
@@ -62,6 +62,20 @@ class Question:
         for name, rows in (("training", self.train & self.known), ("test", self.scored)):
             if not rows.any():
                 raise ValueError(f"{self.label}: no row of the {name} half has a label; label some")
+
+    def part(self, rows: Int64[np.ndarray, " m"]) -> "Question | None":
+        """The question asked of some rows alone; None where these leave nothing to learn or to ask."""
+        try:
+            return replace(
+                self,
+                y=self.y[rows],
+                train=self.train[rows],
+                test=self.test[rows],
+                groups=self.groups[rows],
+                units=self.units[rows],
+            )
+        except ValueError:
+            return None
 
     @property
     def by_class(self) -> bool:
