@@ -1,6 +1,8 @@
 """What the page says of a run in words: sentences that nobody may overlook, and one sentence a finding."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from html import unescape
 from typing import Any
 
 import pandas as pd
@@ -11,7 +13,10 @@ from domainssl.methods.orientation_leak import orientation_leak
 from domainssl.methods.rotation import UNSEEN
 from pipelines.domains import DOMAINS
 from pipelines.objects import Objects
+from reports.audit import attribute_name, suspects
+from reports.baselines import image_sentence
 from reports.metric_rows import metric_name
+from reports.subgroups import gap_sentence
 
 
 def notices(objects: Objects, domain: str, transductive: bool, *, images: bool = True) -> list[str]:
@@ -47,6 +52,24 @@ def change_sentences(metrics: list[dict[str, Any]]) -> list[str]:
     for label in dict.fromkeys(row["label"] for row in metrics):
         own = [difference_sentence(row) for row in leading_differences(metrics, label)]
         said += own[:1] + own[-1:] if len(own) > 2 else own
+    return said
+
+
+def caution_sentences(
+    audit: Sequence[Mapping[str, Any]], baselines: Sequence[Mapping[str, Any]], subgroups: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """What speaks against a label's score, from the entries of the three files; nothing of what speaks for it."""
+    said = []
+    for entry in baselines:
+        sentence, state = image_sentence(entry)
+        said += [f"{entry['label']}: {unescape(sentence)}"] if state == "worse" else []
+    for label in dict.fromkeys(label for entry in audit for label in entry["labels"]):
+        if marked := [attribute_name(entry) for entry in suspects(label, audit)]:
+            could = "attribute could" if len(marked) == 1 else "attributes could"
+            said.append(f"{label}: {len(marked)} {could} serve as a shortcut: {', '.join(marked)}.")
+    for entry in subgroups:
+        sentence, state = gap_sentence(entry)
+        said += [f"{entry['label']}: {unescape(sentence)}"] if state == "worse" else []
     return said
 
 
@@ -126,7 +149,8 @@ def leading_differences(metrics: list[dict[str, Any]], label: str) -> list[dict[
 def difference_sentence(row: dict[str, Any]) -> str:
     """A paired difference to ImageNet in words that claim no more than its interval."""
     value, low, high = row["value"], row["low"], row["high"]
-    where = f"{row['label']}, {row['labels_per_class']} labels per class"
+    size = row["labels_per_class"]
+    where = f"{row['label']}, {size} {'label' if size == 1 else 'labels'} per class"
     if value is None:
         return f"{where}: the difference between continued pretraining and ImageNet alone is not estimable."
     if low is None or high is None:

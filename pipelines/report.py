@@ -20,7 +20,7 @@ from domainssl.views.affine_crop import whole_frame
 from pipelines.classify import safe_name
 from pipelines.cohort import cohort_sentences
 from pipelines.domains import DOMAINS
-from pipelines.findings import findings, notices, retrieval_sentence
+from pipelines.findings import caution_sentences, findings, notices, retrieval_sentence
 from pipelines.label_sections import label_lists, suspect_sentences
 from pipelines.model_card import model_card
 from pipelines.number_ranges import RANGE
@@ -66,6 +66,9 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
     guard = manifest.get("steps", {}).get("pretrain", {}).get("guard") if recipe.pretrains else None
     own_findings = cohort_sentences(recipe, objects, folder, applied=bool(said))
     own_findings += findings(metrics, training, anomalies, objects, DOMAINS[recipe.domain].upright)
+    audit, subgroups = json.loads(folder.audit.read_text()), json.loads(folder.subgroups.read_text())
+    owed = json.loads(folder.baselines.read_text()) if folder.baselines.is_file() else []
+    own_findings += caution_sentences(audit, owed, subgroups)
     own_findings += suspect_sentences(folder.record("classify").get("label_errors", []))
     facts: dict[str, Any] = {"anomalies": len(anomalies)}
     if DOMAINS[recipe.domain].private:
@@ -91,9 +94,9 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
         thumbnail_rows=shown.astype(np.int64),
         metrics=metrics,
         trust=json.loads(folder.certainty.read_text()),
-        audit=json.loads(folder.audit.read_text()),
-        subgroups=json.loads(folder.subgroups.read_text()),
-        baselines=json.loads(folder.baselines.read_text()) if folder.baselines.is_file() else (),
+        audit=audit,
+        subgroups=subgroups,
+        baselines=owed,
         saliency=maps,
         anomalies=[_anomaly(row) for row in top.to_dict("records")],
         anomaly_pictures=pictures(objects, top_rows, PICTURE, recipe.domain),

@@ -43,7 +43,7 @@ def baselines_section(entries: Sequence[Mapping[str, Any]]) -> str:
 
 def _label(entry: Mapping[str, Any]) -> str:
     cues = entry["cues"]
-    said = _verdict(*_image_sentence(entry))
+    said = _verdict(*image_sentence(entry))
     marks = entry["marks"]
     if marks["images"] and not marks["kept"]:
         said += (
@@ -64,7 +64,7 @@ def _label(entry: Mapping[str, Any]) -> str:
     return f'<div class="label-column"><h3>{escape(str(entry["label"]))}</h3>{said}{tables}</div>'
 
 
-def _image_sentence(entry: Mapping[str, Any]) -> tuple[str, str]:
+def image_sentence(entry: Mapping[str, Any]) -> tuple[str, str]:
     """What needs no image, beside the head; the state is "worse" where that is clearly ahead."""
     found = entry["without_image"]
     values = found["values"]
