@@ -100,6 +100,7 @@ def applied_recipe(trained: RunFolder, recipe: Recipe, catalog: Path, images: Pa
         "classify": {**fields["classify"], "starts": ["imagenet"], "heads": [], "consistency": 0, "unit": "image"},
         "encoder": {**fields["encoder"], "weights": str(trained.encoder.resolve())},
         "pretrain": {**fields["pretrain"], "epochs": 0, "images": None, "seconds": None},
+        "report": {**fields["report"], "saliency": "off"},  # its maps are of the trained run's own test half
     }
     fitted = parse_recipe(dump_fields(fields), catalog.parent)
     check_paths(fitted)

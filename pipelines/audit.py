@@ -1,22 +1,35 @@
 """What a run is asked about shortcuts: columns of the catalog, its files and plain numbers of the images, no label."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int64
 
 from domainssl.evaluation.audit import audit
+from domainssl.evaluation.question import Question
 from pipelines.attributes import Attributes
 from pipelines.objects import Objects
 from pipelines.predicted_label import PredictedLabel
 
-MOST = 40_000  # evaluated objects that are asked about, at random where there are more: every attribute looks at images
+MOST = 40_000  # evaluated objects that are asked about, since every attribute looks at images
 
 
-def audited_places(evaluated: int, seed: int) -> Int64[np.ndarray, " m"]:
-    """Which of the evaluated objects are asked about, ascending."""
-    return np.sort(np.random.default_rng([seed, 89]).permutation(evaluated)[:MOST])
+def audited_places(questions: Iterable[Question], evaluated: int, seed: int) -> Int64[np.ndarray, " m"]:
+    """Which of the evaluated objects are asked about, ascending: of each question's halves as many, while there are."""
+    if evaluated <= MOST:
+        return np.arange(evaluated)
+    rng = np.random.default_rng([seed, 89])
+    halves = [half & question.known for question in questions for half in (question.train, question.test)]
+    parts = by_turns([rng.permutation(np.flatnonzero(half)) for half in halves])
+    return np.sort(np.array(list(dict.fromkeys(parts))[:MOST], np.int64))
+
+
+def by_turns(parts: Sequence[np.ndarray]) -> list[int]:
+    """The first of every part, then the second of those that have one, and so on."""
+    padded = zip_longest(*(part.tolist() for part in parts))
+    return [value for turn in padded for value in turn if value is not None]
 
 
 def audited(

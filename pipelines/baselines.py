@@ -16,6 +16,7 @@ from domainssl.evaluation.question import Question
 from domainssl.evaluation.side_by_side import side_by_side
 from domainssl.heads.head import TrainingHalf
 from pipelines.attributes import Attributes
+from pipelines.audit import by_turns
 from pipelines.embed import symmetry
 from pipelines.marks_hidden import marks_hidden
 from pipelines.objects import Objects
@@ -98,25 +99,24 @@ def _learnt(
 
 def _chosen(questions: Mapping[str, Question], context: Context) -> Int64[np.ndarray, " m"]:
     """Labelled rows that are looked at again, half of them of each half; some of every class to learn from first."""
-    rng, most = np.random.default_rng([context.recipe.seed, 84]), context.recipe.classify.cues // 2
+    rng, most = np.random.default_rng([context.recipe.seed, 87]), context.recipe.classify.cues // 2
+    each: list[np.ndarray] = []
     train: list[np.ndarray] = []
     test: list[np.ndarray] = []
     for question in questions.values():
         known = rng.permutation(np.flatnonzero(question.train & question.known))
         if question.by_class:
             classes = question.y[known, 0]
-            train += [known[classes == one][:OF_EACH] for one in np.unique(classes)]
+            each += [known[classes == one][:OF_EACH] for one in np.unique(classes)]
         train.append(known)
         test.append(rng.permutation(np.flatnonzero(question.scored)))
-    parts = [_first(half, most) for half in (train, test)]
+    parts = [_first([*by_turns(each), *by_turns(train)], most), _first(by_turns(test), most)]
     return np.sort(np.concatenate(parts)).astype(np.int64)
 
 
-def _first(parts: Sequence[np.ndarray], most: int) -> np.ndarray:
-    """The first different ones of all parts, in their order."""
-    every = np.concatenate([*parts, np.empty(0, np.int64)]).astype(np.int64)
-    _, places = np.unique(every, return_index=True)
-    return every[np.sort(places)[:most]]
+def _first(rows: Sequence[int], most: int) -> np.ndarray:
+    """The first different ones."""
+    return np.array(list(dict.fromkeys(rows))[:most], np.int64)
 
 
 def _changed(

@@ -14,6 +14,9 @@ from reports.metric_rows import EQUAL_LABELS, Column, Row, is_number, metric_nam
 from reports.model_card import CardSection, State, Table
 from reports.suppression import FEWEST, SMALL
 from reports.trust import error_sentence, far_sentence, sets_sentence, verdict_sentence
+from reports.vote_trust import STATES as VOTE_STATES
+from reports.vote_trust import held_sentence
+from reports.vote_trust import verdict_sentence as votes_verdict
 
 MOST = 60  # lines of a table
 
@@ -67,7 +70,10 @@ def trust(facts: CardFacts) -> CardSection | None:
     if any(entry["kind"] in ("yes_no", "multilabel") for entry in facts.trust):
         said.append("Brier scores are here the sum over yes and no, in the tables above over yes alone.")
     told = f"Scores may be read as probabilities for {len(sound)} of {several(len(asked), 'question', 'questions')}."
-    if not asked:
+    voted = [(entry["label"], votes) for entry in facts.trust if (votes := entry.get("votes")) is not None]
+    if not asked and voted:
+        told = f"{voted[0][0]}: {votes_verdict(voted[0][1])}"
+    elif not asked:
         told = (
             f"Not estimable: of {several(len(facts.trust), 'label', 'labels')}, none has class scores on the test half."
         )
@@ -76,8 +82,13 @@ def trust(facts: CardFacts) -> CardSection | None:
         if len(asked) == 1:
             told = words
         said.append(f"{name}: {'' if len(asked) == 1 else words + ' '}{sets_sentence(question)}")
+    for name, votes in voted:
+        before = "" if told.startswith(f"{name}: ") else f"{votes_verdict(votes)} "
+        said.append(f"{name}: {before}{held_sentence(votes)}")
     said += [f"{entry['label']}: {far_sentence(entry['far'])}" for entry in facts.trust]
-    state: State = "unknown" if not asked else "better" if len(sound) == len(asked) else "worse"
+    verdicts = {"better" if question in sound else "worse" for _, question in asked}
+    verdicts |= {VOTE_STATES[votes["called"]] for _, votes in voted}
+    state: State = "worse" if "worse" in verdicts else "unknown" if not verdicts or "unknown" in verdicts else "better"
     return CardSection("How far to trust a prediction", told, tuple(said), (), state)
 
 
@@ -149,7 +160,9 @@ def own_start(facts: CardFacts) -> str:
     """The start among the rows of metrics.json that is this run's encoder."""
     starts = {str(row["start"]) for row in facts.metrics}
     own = {"imagenet": "imagenet", "none": "random"}.get(facts.recipe.encoder.weights, "")
-    return "continued" if facts.recipe.pretrains and "continued" in starts else own
+    if facts.recipe.pretrains:
+        return "continued" if "continued" in starts else ""
+    return own
 
 
 def _own_value(facts: CardFacts, column: Column, size: int | None) -> str:
@@ -157,6 +170,8 @@ def _own_value(facts: CardFacts, column: Column, size: int | None) -> str:
     if column.headline(size) is not None:
         return ""
     line = _score_lines(facts, column, size)[-1]
+    if line[4] == "–":
+        return ""
     return f" This encoder has a {line[1]} of {line[4]} with {line[2]} labels per class."
 
 

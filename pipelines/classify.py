@@ -19,6 +19,7 @@ from domainssl.evaluation.task import TASKS
 from domainssl.heads.files import save_head
 from domainssl.heads.head import FittedHead, TrainingHalf
 from domainssl.options import ON_REQUEST, Kind
+from pipelines.asked_columns import check_columns
 from pipelines.atomic import write_json
 from pipelines.attributes import attributes
 from pipelines.audit import audited, audited_places
@@ -34,7 +35,7 @@ from pipelines.predictions import predicted, write_predictions
 from pipelines.recipe import Recipe
 from pipelines.run_folder import RunFolder
 from pipelines.steps import Context, StepResult
-from pipelines.subgroups import check_columns, subgrouped
+from pipelines.subgroups import subgrouped
 from pipelines.targets import Targets
 from pipelines.votes import vote_facts, with_asked
 
@@ -84,7 +85,7 @@ def run(context: Context) -> StepResult:
         mark_primary(metrics, next(iter(recipe.labels)), next(iter(task.metrics)), primary_size(recipe))
     write_json(folder.metrics, metrics)
     write_json(folder.certainty, trust)
-    places = audited_places(len(rows), recipe.seed)
+    places = audited_places([one.question for one in labels.values()], len(rows), recipe.seed)
     some, parts = rows[places], {label: one.part(places) for label, one in labels.items()}
     asked = {label: part for label, part in parts.items() if part is not None}
     told = attributes(objects, some, recipe.domain, set(recipe.label_columns) | set(recipe.labels))

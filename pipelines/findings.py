@@ -13,10 +13,10 @@ from domainssl.methods.orientation_leak import orientation_leak
 from domainssl.methods.rotation import UNSEEN
 from pipelines.domains import DOMAINS
 from pipelines.objects import Objects
-from reports.audit import attribute_name, suspects
-from reports.baselines import image_sentence
+from reports.audit import attribute_name, bound, suspects
+from reports.baselines import MARKS, image_sentence, marks_sentence
 from reports.metric_rows import metric_name
-from reports.subgroups import gap_sentence
+from reports.subgroups import gap_sentence, transfer_sentence
 
 
 def notices(objects: Objects, domain: str, transductive: bool, *, images: bool = True) -> list[str]:
@@ -61,15 +61,20 @@ def caution_sentences(
     """What speaks against a label's score, from the entries of the three files; nothing of what speaks for it."""
     said = []
     for entry in baselines:
-        sentence, state = image_sentence(entry)
-        said += [f"{entry['label']}: {unescape(sentence)}"] if state == "worse" else []
+        told = [image_sentence(entry)]
+        if entry["cues"] is not None and MARKS in entry["cues"]["values"]:
+            told.append(marks_sentence(entry["cues"]))
+        said += [f"{entry['label']}: {unescape(sentence)}" for sentence, state in told if state == "worse"]
     for label in dict.fromkeys(label for entry in audit for label in entry["labels"]):
         if marked := [attribute_name(entry) for entry in suspects(label, audit)]:
             could = "attribute could" if len(marked) == 1 else "attributes could"
             said.append(f"{label}: {len(marked)} {could} serve as a shortcut: {', '.join(marked)}.")
+        if tied := [attribute_name(entry) for entry in bound(label, audit)]:
+            said.append(f"{label}: {', '.join(tied)} tells the label, though the embedding was not seen to tell that.")
     for entry in subgroups:
-        sentence, state = gap_sentence(entry)
-        said += [f"{entry['label']}: {unescape(sentence)}"] if state == "worse" else []
+        told = [gap_sentence(entry)] if entry["gaps"] else []
+        told += [transfer_sentence(entry["transfer"])] if entry["transfer"] else []
+        said += [f"{entry['label']}: {unescape(sentence)}" for sentence, state in told if state == "worse"]
     return said
 
 

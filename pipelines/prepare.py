@@ -17,6 +17,7 @@ from catalogs.reading import Radiometry, Request, WindowPolicy
 from catalogs.splits import assign_halves
 from catalogs.supervisor import supervised
 from domainssl.shards import HIDDEN, Layout, layout_of, read_layout, shard_is_done, write_layout
+from pipelines.asked_columns import check_columns
 from pipelines.atomic import atomic_write
 from pipelines.catalog import grouped, read_catalogs
 from pipelines.domains import DOMAINS
@@ -96,6 +97,8 @@ def _run(context: Context, like: Path | None) -> StepResult:
         )
     kept = _catalog(context, frame if RANGE in frame else frame.assign(**{RANGE: number_ranges(frame)}))
     frame["object_id"] = kept["object_id"]
+    if like is None:
+        check_columns(recipe, kept)
     wanted = None if like is None else read_layout(like)
     window = _window(recipe, frame, wanted)
     rows = _rows(recipe, frame, window)

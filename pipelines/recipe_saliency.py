@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pipelines.recipe import Recipe
 
 EXPLAINED = ("classes", "yes_no", "multilabel")  # kinds of label
-LINEAR = ("linear", "lda")  # heads
+LINEAR = ("linear", "lda", "self_training")  # heads
 MOST_LABELS, MOST_OBJECTS = 6, 60  # of a page
 
 

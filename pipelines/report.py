@@ -81,7 +81,7 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
     shown_rows = partial(pictures, objects, domain=recipe.domain)
     maps = [] if said else saliency_labels(context, objects, embedded, model, shown_rows)
     facts["saliency"] = [map_facts(label) for label in maps]
-    own_findings += unmade(recipe, applied=bool(said))
+    own_findings += unmade(recipe)
     page = Page(
         title=DOMAINS[recipe.domain].title,
         subtitle=f"{', '.join(entry.name for entry in recipe.catalog)}: {len(ids):,} objects in {_bands(recipe.bands)}",

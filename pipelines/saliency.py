@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from domainssl.embedding import BATCH
 from domainssl.encoders import TimmEncoder, load_encoder, weights_hash
+from domainssl.evaluation.audit import OF_EACH
 from domainssl.evaluation.task import TASKS
 from domainssl.heads.files import load_head
 from domainssl.heads.head import FittedHead, TrainingHalf
@@ -38,7 +39,7 @@ SIDE = 224  # pixels a side of a picture
 ENCODERS, HEADS = 4, 20  # randomisations of each kind: heads cost next to nothing
 SAMPLED = 64  # images of the training half that a random encoder's statistics come from
 MOST_ROWS = 1_000  # labelled objects that a head of permuted labels learns from
-STREAM = 84
+STREAM = 88
 
 Pictures = Callable[[Int64[np.ndarray, " n"], int], UInt8[np.ndarray, "n s s 3"]]
 Linear = LinearHead | MultilabelHead
@@ -117,12 +118,10 @@ def map_facts(shown: SaliencyLabel) -> dict[str, Any]:
     return {"label": shown.label, "objects": len(shown.items), "verdict": shown.verdict, **agreements}
 
 
-def unmade(recipe: Recipe, *, applied: bool) -> list[str]:
-    """A finding where maps were asked for that are not there: of a run `applied` to other data, or of many labels."""
+def unmade(recipe: Recipe) -> list[str]:
+    """A finding where maps were asked for that are not there, of many labels."""
     if recipe.report.saliency == "off":
         return []
-    if applied:
-        return ["Saliency maps were not made: they are of the trained run's own test half, on its page."]
     more = len(_explained(recipe)) - MOST_LABELS
     return [f"Saliency maps are of the first {MOST_LABELS} labels alone; {more} have none."] if more > 0 else []
 
@@ -173,8 +172,12 @@ def _permuted(
     objects: Objects, targets: Targets, name: str, embedded: Float32[np.ndarray, "n d"], rng: np.random.Generator
 ) -> list[FittedHead]:
     """Heads that learnt permuted labels of the training half."""
-    known = np.flatnonzero(objects.train & ~np.isnan(targets.y).all(axis=1))
-    learnt = np.sort(rng.permutation(known)[:MOST_ROWS])
+    known = rng.permutation(np.flatnonzero(objects.train & ~np.isnan(targets.y).all(axis=1)))
+    y = targets.y[known]
+    answers = y if targets.kind == "multilabel" else y[:, :1]
+    # Of every answer some, or a rare one that is explained may not be among them.
+    rare = [known[column == one][:OF_EACH] for column in answers.T for one in np.unique(column[~np.isnan(column)])]
+    learnt = np.unique(np.concatenate([*rare, known[: max(0, MOST_ROWS - sum(map(len, rare)))]]))
     half = TrainingHalf(embedded[learnt], objects.frame["group"].to_numpy(str)[learnt])
     fit, places = TASKS[targets.kind].heads[name], np.arange(len(learnt))
     return [permuted_head(fit, half, places, targets.y[learnt], len(targets.outputs), rng) for _ in range(HEADS)]

@@ -92,6 +92,9 @@ def shifted(
     adjusted = holm([np.nan if answer["p"] is None else answer["p"] for answer in answers])
     for answer, p in zip(answers, adjusted, strict=True):
         answer["p_holm"] = None if np.isnan(p) else float(p)
+    far = [entry["far"] for entry in entries if entry["far"] is not None]
+    for one, p in zip(far, holm([one["p"] for one in far]), strict=True):
+        one["p_holm"] = float(p)
     return entries
 
 

@@ -1,6 +1,7 @@
 """By what a run's scores are split: sex, age, view, site, scanner of people; brightness, size, redshift of galaxies."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Float64, Int64
 
 from domainssl.evaluation.audit import Attribute, of_numbers
+from domainssl.evaluation.multiplicity import holm
 from domainssl.evaluation.subgroups import Answered, subgroups
 from domainssl.evaluation.thresholds import at_specificity
 from domainssl.evaluation.transfer import transfer
@@ -17,10 +19,8 @@ from domainssl.heads.out_of_fold import out_of_fold
 from pipelines.domains import DOMAINS
 from pipelines.objects import Objects
 from pipelines.predicted_label import PredictedLabel
-from pipelines.privacy import PublicError
 from pipelines.recipe import Recipe
-from pipelines.recipe_messages import did_you_mean
-from pipelines.usual_columns import MOST_WORDS, numbers, usual_column, words
+from pipelines.usual_columns import MOST_WORDS, OTHER, numbers, usual_column, words
 
 PEOPLE = ("sex", "age", "view", "site", "scanner")
 GALAXIES = ("magnitude", "radius_arcsec", "redshift")  # of the first usual column each
@@ -41,7 +41,7 @@ def subgrouped(
 ) -> list[dict[str, Any]]:
     """The entries of subgroups.json, one a label, of the evaluated `rows`, whose `embedded` are given.
 
-    The recipe's columns must be there, see `check_columns`.
+    The recipe's columns must be there, see `pipelines.asked_columns`.
     """
     if not labels:
         return []
@@ -50,21 +50,19 @@ def subgrouped(
     answered = [Answered(one.question, one.scores, _thresholds(one, embedded, recipe.seed)) for one in labels.values()]
     entries = subgroups(found, answered, recipe.seed)
     name = recipe.classify.transfer
-    levels = words(name, frame[name]) if name in frame and name not in recipe.label_columns else None
+    levels = _sites(words(name, frame[name])) if name in frame and name not in recipe.label_columns else None
     for entry, one in zip(entries, labels.values(), strict=True):
         entry["transfer"] = levels and transfer(levels, one.question, embedded, one.fit, recipe.seed)
+    cells = [cell for entry in entries if entry["transfer"] for cell in entry["transfer"]["cells"] if "loss" in cell]
+    for cell, p in zip(cells, holm([cell["loss"]["p"] for cell in cells]), strict=True):  # over all labels of the run
+        cell["loss"]["p_holm"] = None if np.isnan(p) else float(p)
     return entries
 
 
-def check_columns(recipe: Recipe, frame: pd.DataFrame) -> None:
-    """Raises PublicError for a column of `classify.subgroups` or `classify.transfer` that the catalog does not have."""
-    for key, name in [*(("subgroups", name) for name in recipe.classify.subgroups), *_transfer_column(recipe)]:
-        if name not in frame:
-            hint = did_you_mean(name, map(str, frame.columns))
-            raise PublicError(
-                f"classify.{key}: no column {name!r} in the catalog{hint or '; name one that it has'} "
-                "(private domains keep few columns)"
-            )
+def _sites(levels: Attribute) -> Attribute:
+    """Without the rare ones that count as one: together they are no place."""
+    other = levels.names.index(OTHER) if OTHER in levels.names and len(levels.names) == MOST_WORDS else -2
+    return replace(levels, level=np.where(levels.level == other, -1, levels.level))
 
 
 def attributes(frame: pd.DataFrame, train: Bool[np.ndarray, " n"], recipe: Recipe) -> list[Attribute]:
@@ -92,12 +90,6 @@ def of_ages(years: Float64[np.ndarray, " n"]) -> Attribute:
     return Attribute("age", np.where(known, level, -1).astype(np.int64), AGE_NAMES)
 
 
-def _transfer_column(recipe: Recipe) -> list[tuple[str, str]]:
-    """The column of transfer where the recipe names another one than usual."""
-    name = recipe.classify.transfer
-    return [("transfer", name)] if name not in ("", type(recipe.classify)().transfer) else []
-
-
 def _thresholds(
     label: PredictedLabel, embedded: Float[np.ndarray, "n d"], seed: int
 ) -> Float64[np.ndarray, " a"] | None:
@@ -105,7 +97,7 @@ def _thresholds(
     question = label.question
     if question.kind not in ("yes_no", "multilabel"):
         return None
-    rng = np.random.default_rng([seed, 84])
+    rng = np.random.default_rng([seed, 86])
     rows = np.sort(rng.permutation(np.flatnonzero(question.train & question.known))[:TAUGHT])
     half = TrainingHalf(embedded[rows], question.groups[rows])
     told = out_of_fold(label.fit, half, np.arange(len(rows)), question.y[rows], len(question.outputs), rng).predictions

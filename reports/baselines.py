@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from reports.audit import NAMES
-from reports.metric_rows import metric_name
+from reports.metric_rows import LARGE, metric_name
 
 _SHOWN = {
     "head": "the head, from the image's embedding",
@@ -18,6 +18,7 @@ _SHOWN = {
     "marks hidden": "burned-in marks hidden",
 }
 _AGAIN = " learnt"
+MARKS = "marks hidden"
 _NAMED = 8  # attributes in a sentence
 
 
@@ -54,7 +55,7 @@ def _label(entry: Mapping[str, Any]) -> str:
     tables = _table("Without the image", entry["without_image"], ["head", "told", "told and measured"], {})
     if cues is not None:
         said += _verdict(*_colour_sentence(cues)) + _verdict(*_cue_sentence(cues))
-        said += _verdict(*_marks_sentence(cues)) if "marks hidden" in cues["values"] else ""
+        said += _verdict(*marks_sentence(cues)) if MARKS in cues["values"] else ""
         plain = [name for name in cues["values"] if not name.endswith(_AGAIN)]
         plain += ["colours"] if f"colours{_AGAIN}" in cues["values"] else []
         again = {name: f"{name}{_AGAIN}" for name in plain}
@@ -140,7 +141,7 @@ def _kept(cues: Mapping[str, Any], name: str) -> str:
     return f" {name.capitalize()} it keeps {100 * share:.0f}&nbsp;% of what it scores above chance."
 
 
-def _marks_sentence(cues: Mapping[str, Any]) -> tuple[str, str]:
+def marks_sentence(cues: Mapping[str, Any]) -> tuple[str, str]:
     values, difference = cues["values"], _difference(cues, "whole", "marks hidden")
     if difference["value"] is None:
         return "What the head owes to burned-in marks is not estimable: too few test groups.", "unknown"
@@ -155,7 +156,9 @@ def _marks_sentence(cues: Mapping[str, Any]) -> tuple[str, str]:
         return f"The head's score owes something to burned-in marks: {numbers}", "worse"
     if behind:
         return f"Hiding the burned-in marks raises the head's score: {numbers}", "worse"
-    return f"No part of the head's score was seen to hang on burned-in marks: {numbers}", "better"
+    said = f"No part of the head's score was seen to hang on burned-in marks: {numbers}"
+    told = cues["metric"] == "macro_auroc" and difference["high"] < LARGE
+    return said, "better" if told else "unknown"
 
 
 def _verdict(said: str, state: str) -> str:

@@ -20,6 +20,7 @@ START_NAMES = {
 # What one of `labels_per_class` is counted for.
 UNITS = {"ordered": "level", "multilabel": "finding", "real": "fifth", "votes": "answer"}
 LEADING = ("dirichlet", "linear")  # heads: of votes, of the others
+LARGE = 0.1  # of an AUROC: a collection that would not show such a gap has not been shown to be free of gaps
 EQUAL_LABELS = "equal_labels"
 WITHOUT_IMAGES = "columns"  # the features of a baseline that sees metadata only
 METRIC_NAMES = {

@@ -29,7 +29,8 @@ def shift_sentences(entries: Sequence[Mapping[str, Any]]) -> list[str]:
             if not changed:
                 said.append(
                     f"{entry['label']}: of {len(told)} findings whose scores are probabilities, none is more or less "
-                    f"common among these {entry['objects']:,} new objects than chance explains, {ASSUMED}."
+                    f"common among these {entry['objects']:,} new objects than among the labelled test objects beyond "
+                    f"chance, {ASSUMED}."
                 )
     far = [entry for entry in entries if entry["far"] is not None]
     if far:
@@ -44,10 +45,11 @@ def _shares(entry: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
     changed = answer["p_holm"] < ALPHA
     more = "more than chance explains" if changed else "no more than chance explains"
     return (
-        f"{entry['label']}: {_percent(answer['trained'][place])} of the labels that the run learnt from are {name}; "
-        f"among these {entry['objects']:,} new objects the scores suggest {_percent(answer['now'][place])} "
-        f"({_percent(answer['low'][place])} to {_percent(answer['high'][place])}), {ASSUMED}: "
-        f"a difference {more} (p {_p(answer['p_holm'])})."
+        f"{entry['label']}: among these {entry['objects']:,} new objects the scores suggest "
+        f"{_percent(answer['now'][place])} {name} ({_percent(answer['low'][place])} to "
+        f"{_percent(answer['high'][place])}), among the labelled test objects {_percent(answer['test'][place])}, "
+        f"{ASSUMED}: a difference {more} (p {_p(answer['p_holm'])}). Of the labels that the run learnt from, "
+        f"{_percent(answer['trained'][place])} are {name}."
     )
 
 
@@ -61,7 +63,7 @@ def _untold(entry: Mapping[str, Any]) -> str:
 
 def _far(far: Mapping[str, Any]) -> str:
     before = far["test"]
-    more = far["p"] < ALPHA and far["value"] > before["value"]
+    more = far["p_holm"] < ALPHA and far["value"] > before["value"]
     verdict = (
         "more than chance explains, so that scores mean less here than on the test half"
         if more
@@ -70,7 +72,7 @@ def _far(far: Mapping[str, Any]) -> str:
     return (
         f"{_percent(far['value'])} ({_percent(far['low'])} to {_percent(far['high'])}) of {far['groups']:,} new groups "
         f"are far from every labelled object, where {_percent(far['promised'])} would be expected and "
-        f"{_percent(before['value'])} of the labelled test groups were: {verdict} (p {_p(far['p'])})."
+        f"{_percent(before['value'])} of the labelled test groups were: {verdict} (p {_p(far['p_holm'])})."
     )
 
 

@@ -15,12 +15,14 @@ def votes_part(votes: Mapping[str, Any] | None) -> str:
     if votes is None:
         return '<p class="soft">Nothing is said of intervals: no labelled test object has votes.</p>'
     return (
-        f'<div class="verdict {STATES[votes["called"]]}"><p><strong>{_verdict(votes)}</strong> {_held(votes)}</p>'
+        f'<div class="verdict {STATES[votes["called"]]}"><p><strong>{verdict_sentence(votes)}</strong> '
+        f"{held_sentence(votes)}</p>"
         f"<p>{_likelihood(votes)}</p></div>{_table(votes)}"
     )
 
 
-def _verdict(votes: Mapping[str, Any]) -> str:
+def verdict_sentence(votes: Mapping[str, Any]) -> str:
+    """Whether intervals of votes hold what they promise, in plain text."""
     groups = f"{votes['groups']:,}"
     if votes["called"] == "not estimable":
         return f"Whether intervals of votes hold what they promise is not estimable: {groups} test groups are too few."
@@ -30,12 +32,13 @@ def _verdict(votes: Mapping[str, Any]) -> str:
     return f"Intervals of votes are {votes['called']}: {meant}."
 
 
-def _held(votes: Mapping[str, Any]) -> str:
+def held_sentence(votes: Mapping[str, Any]) -> str:
+    """How much they held and promised, in plain text."""
     level = votes["levels"][0]
     difference = f"{100 * level['low']:+.1f} to {100 * level['high']:+.1f} points".replace("-", "−")
     return (
         f"Intervals that promise {level['promised']:.0%} held {_percent(level['value'])} of the counts, where "
-        f"{_percent(level['expected'])} were expected, since counts are whole (difference {difference}, 95&nbsp;% "
+        f"{_percent(level['expected'])} were expected, since counts are whole (difference {difference}, 95 % "
         f"interval). Those of predictions.parquet are for {votes['volunteers']:,} volunteers."
     )
 
@@ -73,4 +76,4 @@ def _table(votes: Mapping[str, Any]) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f}&nbsp;%"
+    return f"{100 * share:.1f} %"

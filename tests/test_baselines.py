@@ -203,7 +203,7 @@ def test_of_very_many_objects_some_are_compared(monkeypatch: pytest.MonkeyPatch)
     head, certainty = fit(*taught, rng), fit_certainty("yes_no", fit, *taught, rng)
     told = of_words("told", np.where(rng.random(4000) < 0.9, y, 1 - y).astype(str).tolist())
     monkeypatch.setattr("pipelines.audit.MOST", 600)
-    places = audited_places(4000, 0)
+    places = audited_places([question], 4000, 0)
     whole = PredictedLabel(
         Targets("yes_no", y[:, None], ("no", "yes")), question, fit, head, certainty, np.column_stack([1 - y, y])
     )

@@ -10,7 +10,14 @@ def answer(of: str | None = None, p: float | None = 0.001, called: str = "probab
     facts |= {"called": called, "trained": [0.43, 0.57], "p": p, "p_holm": p}
     if p is None:
         return facts
-    return facts | {"now": [0.8, 0.2], "low": [0.73, 0.14], "high": [0.86, 0.27], "clearest": 0, "groups": 280}
+    return facts | {
+        "now": [0.8, 0.2],
+        "low": [0.73, 0.14],
+        "high": [0.86, 0.27],
+        "test": [0.45, 0.55],
+        "clearest": 0,
+        "groups": 280,
+    }
 
 
 def entry(*answers: dict[str, Any], far: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -20,15 +27,15 @@ def entry(*answers: dict[str, Any], far: dict[str, Any] | None = None) -> dict[s
 def far(value: float, p: float) -> dict[str, Any]:
     before = {"value": 0.012, "low": 0.002, "high": 0.03, "groups": 250}
     ends = {"value": value, "low": value - 0.01, "high": value + 0.01, "groups": 280}
-    return {"promised": 0.01, **ends, "test": before, "p": p}
+    return {"promised": 0.01, **ends, "test": before, "p": p, "p_holm": p}
 
 
 def test_a_changed_share_is_said_with_its_interval_and_what_it_assumes() -> None:
     (said,) = shift_sentences([entry(answer())])
     assert said == (
-        "label: 57 % of the labels that the run learnt from are pneumonia; among these 300 new objects the scores "
-        "suggest 20 % (14 % to 27 %), if objects of one answer look alike in both: a difference more than chance "
-        "explains (p below 0.01)."
+        "label: among these 300 new objects the scores suggest 20 % pneumonia (14 % to 27 %), among the labelled test "
+        "objects 55 %, if objects of one answer look alike in both: a difference more than chance explains (p below "
+        "0.01). Of the labels that the run learnt from, 57 % are pneumonia."
     )
     (same,) = shift_sentences([entry(answer(p=0.6))])
     assert "a difference no more than chance explains (p = 0.60)" in same
@@ -41,11 +48,12 @@ def test_of_several_classes_the_clearest_is_named() -> None:
         "now": [0.5, 0.1, 0.4],
         "low": [0.4, 0.05, 0.3],
         "high": [0.6, 0.15, 0.5],
+        "test": [0.5, 0.38, 0.12],
         "clearest": 2,
     }
     (said,) = shift_sentences([entry(several)])
-    assert "10 % of the labels that the run learnt from are merger" in said
-    assert "40 % (30 % to 50 %)" in said
+    assert "Of the labels that the run learnt from, 10 % are merger" in said
+    assert "40 % merger (30 % to 50 %), among the labelled test objects 12 %" in said
 
 
 def test_scores_that_are_no_probabilities_suggest_nothing() -> None:

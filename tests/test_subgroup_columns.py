@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from domainssl.options import ClassifyOptions
+from pipelines.asked_columns import check_columns
 from pipelines.privacy import PublicError
 from pipelines.recipe import CatalogEntry, LabelEntry, Recipe
-from pipelines.subgroups import AGE_NAMES, attributes, check_columns, of_ages
+from pipelines.subgroups import AGE_NAMES, attributes, of_ages
 
 
 def recipe(domain: Any, label: str = "x", **classify: Any) -> Recipe:

@@ -152,10 +152,11 @@ def test_other_kinds_have_levels_and_gaps(kind: Any) -> None:
     q, rng = label.question, np.random.default_rng(5)
     value = rng.normal(size=len(q.y))
     said = value + 0.3 * rng.normal(size=len(value)) * (1 + 2 * (attribute.level == 0))
+    votes = np.rint(20 / (1 + np.exp(-4 * value)))  # the shares that the scores below give without noise
     targets = {
         "real": (value[:, None], ("z",), said[:, None]),
         "ordered": (np.digitize(value, [-0.5, 0.5])[:, None].astype(float), ("a", "b", "c"), None),
-        "votes": (np.column_stack([3 + (value > 0), 4 - (value > 0)]).astype(float), ("a", "b"), None),
+        "votes": (np.column_stack([20 - votes, votes]), ("a", "b"), None),
         "multilabel": ((np.column_stack([value, -value]) > 0.5).astype(float), ("a", "b"), None),
     }
     y, outputs, scores = targets[kind]

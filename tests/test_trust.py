@@ -102,7 +102,7 @@ def votes(called: str = "calibrated", **changes: Any) -> dict[str, Any]:
 def test_votes_begin_with_what_their_intervals_held() -> None:
     text = trust_section([votes()])
     assert '<div class="verdict better"><p><strong>Intervals of votes may be trusted: they held as many' in text
-    assert "promise 90% held 94.1&nbsp;% of the counts, where 93.8&nbsp;% were expected" in text
+    assert "promise 90% held 94.1 % of the counts, where 93.8 % were expected" in text
     assert "(difference −1.2 to +1.8 points" in text
     assert "are for 22 volunteers" in text
     assert "a vote's log-likelihood is −0.210 nats, and −0.250 by one distribution" in text

@@ -20,7 +20,6 @@ from jaxtyping import Float64, Int64, Shaped
 from domainssl.evaluation.intervals import GroupResamples, percentile_interval
 from domainssl.evaluation.metrics import refuse_nan
 
-FALSE_ALARMS = 0.05  # how often shares are said to differ where they do not
 MINIMUM = 30  # groups, of the new objects and of those that they are compared with
 RESAMPLES = 500
 MOST_ROWS = 2000  # of either, at random where there are more

@@ -1,9 +1,10 @@
 """How well a head does for the old and the young, the bright and the faint: every metric level by level, and gaps.
 
 All of it is exploratory. Whether a label's score differs between the levels of an attribute is asked once an attribute,
-of the kind's leading metric: over all pairs of levels by max-T, then over all attributes and labels of a run by Holm.
-The bootstrap draws groups for all levels at once, so that a patient who is in two of them is no fresh evidence. Of
-200 simulated runs of five attributes without a gap, 1 to 2 % named one (150 test groups of two images, three levels).
+of one metric (`compared_metric`): over all pairs of levels by max-T, then over all attributes and labels of a run by
+Holm. The bootstrap draws groups for all levels at once, so that a patient who is in two of them is no fresh evidence.
+Of 200 simulated runs of five attributes without a gap, 1 to 2 % named one (150 test groups of two images, three
+levels).
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from domainssl.evaluation.multiplicity import holm, largest_p
 from domainssl.evaluation.question import Question
 from domainssl.evaluation.task import TASKS
 from domainssl.evaluation.units import Units
+from domainssl.options import Kind
 
 FALSE_ALARMS = 0.05  # how often a run names any gap, where there is none
 RESAMPLES = 2000
@@ -53,13 +55,13 @@ class _Scored:
 @final
 @dataclass(frozen=True)
 class _Level:
-    """One level's counts, and its leading metric: as it is, then in every resample, a row an answer."""
+    """One level's counts, and the metric that is compared: as it is, then in every resample, a row an answer."""
 
     name: str
     objects: int
     groups: int
     rarer: Int64[np.ndarray, " a"]
-    leading: Float64[np.ndarray, "k r"]
+    compared: Float64[np.ndarray, "k r"]
 
 
 def subgroups(
@@ -70,9 +72,9 @@ def subgroups(
     Intervals are 95 % each, percentiles of a bootstrap over test groups, expanded for few of them. An answer of which a
     level has fewer than MINIMUM_GROUPS groups with, or without, counts in none of its means; where none is left, or a
     level has fewer groups altogether, the value is None. A gap is between the two levels of an attribute that differ
-    most clearly in the leading metric, each by the mean over those answers that both can be asked about; `p_holm` is
-    None where no two levels can be compared, and `noticed` the gap below which nothing would be said of these two.
-    Attributes without two levels in the test half are left out.
+    most clearly in one metric (`compared_metric`), each by the mean over those answers that both can be asked about;
+    `p_holm` is None where no two levels can be compared, and `noticed` the gap below which nothing would be said of
+    these two. Attributes without two levels in the test half are left out.
     """
     entries, chance = [], []
     for number, label in enumerate(labels):
@@ -166,7 +168,13 @@ def _measured(
             "metrics": metrics,
         }
     )
-    return _Level(name, len(truth), counted, rarer, values[next(iter(TASKS[question.kind].metrics))])
+    return _Level(name, len(truth), counted, rarer, values[compared_metric(question.kind)])
+
+
+def compared_metric(kind: Kind) -> str:
+    """By what levels are compared: the kind's leading metric, but for those that hang on how much the truth varies in a
+    level: R2 falls where it varies little, and a cross-entropy holds the truth's own."""
+    return {"real": "mad", "votes": "vote_error"}.get(kind) or next(iter(TASKS[kind].metrics))
 
 
 def _metrics(prediction: Prediction, question: Question) -> Mapping[str, Metric]:
@@ -219,7 +227,8 @@ def _gap(
 ) -> tuple[dict[str, Any], tuple[Float64[np.ndarray, " r"], int] | None]:
     """The clearest difference of two levels; how far chance takes the farthest of all, in its unit, and the groups of
     the rarer side of these two."""
-    name, of = next(iter(TASKS[question.kind].metrics.items()))
+    name = compared_metric(question.kind)
+    of = TASKS[question.kind].metrics[name]
     gap: dict[str, Any] = {"attribute": attribute, "metric": name, "better": of.better, "levels": None, "p": None}
     pairs, means, fewest = [], [], []
     for pair in combinations(levels, 2):
@@ -230,7 +239,7 @@ def _gap(
             answers, few = np.array([0]), [level.groups for level in pair]
         if len(answers) and min(few) >= MINIMUM_GROUPS:
             pairs.append(pair)
-            means.append(np.stack([_mean(level.leading, answers) for level in pair]))
+            means.append(np.stack([_mean(level.compared, answers) for level in pair]))
             fewest.append(min(few))
     if not pairs:
         return gap, None

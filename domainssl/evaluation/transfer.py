@@ -28,7 +28,6 @@ from domainssl.evaluation.task import TASKS
 from domainssl.evaluation.units import Units
 from domainssl.heads.head import Fit, FittedHead, TrainingHalf
 
-FALSE_ALARMS = 0.05  # how often any loss is named where there is none
 DRAWS = 20
 KEPT = 0.8  # of a level's training groups, in each draw
 RESAMPLES = 2000
