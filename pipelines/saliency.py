@@ -172,15 +172,20 @@ def _permuted(
     objects: Objects, targets: Targets, name: str, embedded: Float32[np.ndarray, "n d"], rng: np.random.Generator
 ) -> list[FittedHead]:
     """Heads that learnt permuted labels of the training half."""
-    known = rng.permutation(np.flatnonzero(objects.train & ~np.isnan(targets.y).all(axis=1)))
-    y = targets.y[known]
-    answers = y if targets.kind == "multilabel" else y[:, :1]
-    # Of every answer some, or a rare one that is explained may not be among them.
-    rare = [known[column == one][:OF_EACH] for column in answers.T for one in np.unique(column[~np.isnan(column)])]
-    learnt = np.unique(np.concatenate([*rare, known[: max(0, MOST_ROWS - sum(map(len, rare)))]]))
+    learnt = some_of_every_answer(targets.y, np.flatnonzero(objects.train & ~np.isnan(targets.y).all(axis=1)), rng)
     half = TrainingHalf(embedded[learnt], objects.frame["group"].to_numpy(str)[learnt])
     fit, places = TASKS[targets.kind].heads[name], np.arange(len(learnt))
     return [permuted_head(fit, half, places, targets.y[learnt], len(targets.outputs), rng) for _ in range(HEADS)]
+
+
+def some_of_every_answer(
+    y: Float64[np.ndarray, "n t"], known: Int64[np.ndarray, " k"], rng: np.random.Generator
+) -> Int64[np.ndarray, " m"]:
+    """About MOST_ROWS of the known rows, ascending: of every answer of each column some, or a rare one that is
+    explained may not be among them."""
+    known = rng.permutation(known)
+    rare = [known[column == one][:OF_EACH] for column in y[known].T for one in np.unique(column[~np.isnan(column)])]
+    return np.unique(np.concatenate([*rare, known[: max(0, MOST_ROWS - sum(map(len, rare)))]]))
 
 
 def _maps(

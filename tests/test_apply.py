@@ -12,7 +12,10 @@ from small_runs import SMALL
 from catalogs.samples.galaxies import write_galaxies
 from domainssl.embedding import read_parts
 from domainssl.evaluation.prevalence import class_shares
+from pipelines.apply import applied_recipe
 from pipelines.cli import main
+from pipelines.recipe import load_recipe
+from pipelines.run_folder import RunFolder
 
 RECIPE = """\
 domain = "galaxies"
@@ -157,6 +160,13 @@ def test_other_bands_or_preparation_are_refused_at_once(
     assert main(["apply", str(folder / "run"), catalog(folder, **changed), "--out", str(out), *QUIET]) == 2
     assert said in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_maps_of_the_trained_run_are_not_asked_of_new_objects(folder: Path) -> None:
+    asked = load_recipe(folder / "recipe.toml", ["report.saliency=occlusion"])
+    applied = applied_recipe(RunFolder(folder / "run"), asked, Path(catalog(folder)), None)
+    assert applied.report.saliency == "off"
+    assert applied.report.top == asked.report.top
 
 
 def test_pictures_are_no_flux(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

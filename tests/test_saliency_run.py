@@ -18,7 +18,7 @@ from pipelines.cli import main
 from pipelines.recipe import Recipe, RecipeError, parse_recipe
 from pipelines.recipe_saliency import check_saliency
 from pipelines.run_folder import RunFolder
-from pipelines.saliency import how
+from pipelines.saliency import MOST_ROWS, how, some_of_every_answer
 
 RECIPE = """\
 domain = "{domain}"
@@ -81,6 +81,18 @@ def test_the_method_is_told_with_its_sizes_and_views() -> None:
     assert "turns and mirror images" in said
     assert "small shifts" in how(recipe("report.saliency=occlusion", domain="chest_xrays"))
     assert "small shifts" in how(recipe("report.saliency=occlusion", "labels.finding.sided=true"))
+
+
+def test_heads_of_permuted_labels_have_seen_every_answer() -> None:
+    y = np.zeros((20_000, 1))
+    y[:6] = 1
+    known = np.arange(5, 20_000)
+    for seed in range(3):
+        rows = some_of_every_answer(y, known, np.random.default_rng(seed))
+        assert y[rows].sum() == 1
+        assert len(rows) > 0.9 * MOST_ROWS
+        assert (np.diff(rows) > 0).all()
+        assert np.isin(rows, known).all()
 
 
 HIDDEN = np.zeros((40, 40), bool)
