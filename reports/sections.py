@@ -71,8 +71,8 @@ def trouble(
 def training(records: Sequence[Mapping[str, Any]], guard: Mapping[str, Any] | None = None) -> str:
     """What the guard chose and why, the loss and the measures of collapse.
 
-    `guard` holds chosen ("epoch 6" or "start"), why (a sentence), measured_by, and candidates with name, score, low and
-    high; None where none watched. That the start was kept is a warning.
+    `guard` holds chosen ("epoch 6" or "start"), why (a sentence), measured_by, and candidates with name, score and gain
+    beside the start with its low and high; None where none watched. That the start was kept is a warning.
     """
     figure = training_curves(records)
     if not figure:
@@ -95,12 +95,13 @@ def _guard(guard: Mapping[str, Any] | None) -> str:
     for candidate in guard["candidates"]:
         name = str(candidate["name"])
         mark = " (chosen)" if name == str(guard["chosen"]) else ""
-        ends = [candidate.get("low"), candidate.get("high")]
-        interval = f"{ends[0]:.3f} to {ends[1]:.3f}".replace("-", "−") if all(map(_is_number, ends)) else "no interval"
+        gain = [candidate.get(key) for key in ("gain", "low", "high")]
+        beside = "{:+.3f} ({:+.3f} to {:+.3f})".format(*gain).replace("-", "−") if all(map(_is_number, gain)) else "–"
+        beside = "–" if name == "start" else beside
         score = f"{candidate['score']:.3f}".replace("-", "−") if _is_number(candidate["score"]) else "not estimable"
         lines += (
             f'<tr><th scope="row">{escape(name)}{mark}</th><td class="number">{score}</td>'
-            f'<td class="number">{interval}</td></tr>'
+            f'<td class="number">{beside}</td></tr>'
         )
     if not lines:
         return said
@@ -108,7 +109,7 @@ def _guard(guard: Mapping[str, Any] | None) -> str:
         f'{said}<div class="scroll"><table><caption>What was chosen from <span class="soft">measured by '
         f"{escape(str(guard['measured_by']))}</span></caption>"
         '<thead><tr><th scope="col">Encoder</th><th scope="col" class="number">Score</th>'
-        '<th scope="col" class="number">95&nbsp;% interval</th></tr></thead>'
+        '<th scope="col" class="number">Beside the start (95&nbsp;% interval)</th></tr></thead>'
         f"<tbody>{lines}</tbody></table></div>"
     )
 

@@ -161,13 +161,15 @@ def test_values_stand_in_the_table_with_their_intervals(tmp_path: Path) -> None:
 
 def test_what_the_guard_chose_stands_above_the_curves(tmp_path: Path) -> None:
     candidates = [
-        {"name": "start", "score": 0.7, "low": 0.65, "high": 0.75},
-        {"name": "epoch <6>", "score": None, "low": None, "high": None},
+        {"name": "start", "score": 0.7, "gain": 0.0, "low": 0.0, "high": 0.0},
+        {"name": "epoch <6>", "score": None, "gain": None, "low": None, "high": None},
+        {"name": "epoch 8", "score": 0.68, "gain": -0.02, "low": -0.05, "high": 0.01},
     ]
     guard = {"chosen": "start", "why": "No epoch was <better>.", "candidates": candidates, "measured_by": "a probe"}
     section = written(tmp_path, full_page(4, guard=guard, metrics=()))[0].split('<section id="training"')[1]
     assert '<p class="verdict worse"><strong>The start was kept.</strong> No epoch was &lt;better&gt;.</p>' in section
-    assert '<th scope="row">start (chosen)</th><td class="number">0.700</td>' in section
+    assert '<th scope="row">start (chosen)</th><td class="number">0.700</td><td class="number">–</td>' in section
+    assert '<td class="number">0.680</td><td class="number">−0.020 (−0.050 to +0.010)</td>' in section
     assert '<th scope="row">epoch &lt;6&gt;</th><td class="number">not estimable</td>' in section
     text, _, _ = written(tmp_path, full_page(4, guard=guard | {"chosen": "epoch 6"}, **NO_FIGURES))
     assert '<p class="verdict better"><strong>Chosen: epoch 6.</strong>' in text
