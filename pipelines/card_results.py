@@ -8,10 +8,11 @@ from pipelines.card_facts import CardFacts, several
 from pipelines.findings import retrieval_sentence, trouble_sentence
 from pipelines.label_sections import suspect_sentences
 from pipelines.usual_columns import OTHER
-from reports.audit import attribute_name, finding, number_words, suspects
+from reports.audit import attribute_name, finding, suspects
 from reports.few_label_words import has_interval, headline_text, number_text, size_text
 from reports.metric_rows import EQUAL_LABELS, Column, Row, is_number, metric_name, size_order, sizes_in, verdict
 from reports.model_card import CardSection, State, Table
+from reports.number_words import number_words
 from reports.suppression import FEWEST, SMALL
 from reports.trust import error_sentence, far_sentence, sets_sentence, verdict_sentence
 from reports.vote_trust import STATES as VOTE_STATES

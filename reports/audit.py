@@ -5,6 +5,7 @@ from html import escape
 from typing import Any, Literal
 
 from reports.metric_rows import metric_name
+from reports.number_words import begun, number_words
 
 State = Literal["better", "worse", "unknown"]
 NAMES = {
@@ -91,7 +92,7 @@ def finding(label: str, entries: Sequence[Mapping[str, Any]]) -> tuple[str, Stat
     more = f" So {'do' if len(others) > 1 else 'does'} {', '.join(others)}." if others else ""
     besides = f" Besides, {_bound_sentence(label, tied)}" if tied else ""
     return (
-        f"{len(marked)} of {len(measured)} attributes could serve as a shortcut. {_begun(attribute_name(marked[0]))} "
+        f"{len(marked)} of {len(measured)} attributes could serve as a shortcut. {begun(attribute_name(marked[0]))} "
         f"alone tells the label with {number_words(first['told'])}, and the embedding tells it with "
         f"{number_words(first['among'])} among objects of one class.{more}{besides}"
     ), "worse"
@@ -162,10 +163,6 @@ def _has_interval(facts: Mapping[str, Any]) -> bool:
     return all(facts[key]["low"] is not None for key in ("among", "told"))
 
 
-def _begun(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
 def attribute_name(entry: Mapping[str, Any]) -> str:
     """What an entry's attribute is called, as plain text."""
     name = str(entry["attribute"])
@@ -174,14 +171,3 @@ def attribute_name(entry: Mapping[str, Any]) -> str:
 
 def _name(entry: Mapping[str, Any]) -> str:
     return escape(attribute_name(entry))
-
-
-def number_words(facts: Mapping[str, Any] | None) -> str:
-    """A measured number with its interval, as plain text; why there is none."""
-    if facts is None:
-        return "–"
-    if facts["value"] is None:
-        return "not estimable"
-    if facts["low"] is None:
-        return f"{facts['value']:.3f} (no interval)"
-    return f"{facts['value']:.3f} ({facts['low']:.3f} to {facts['high']:.3f})".replace("-", "−")

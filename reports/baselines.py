@@ -6,6 +6,7 @@ from typing import Any
 
 from reports.audit import NAMES
 from reports.metric_rows import LARGE, metric_name
+from reports.number_words import begun, number_words
 
 _SHOWN = {
     "head": "the head, from the image's embedding",
@@ -76,8 +77,8 @@ def image_sentence(entry: Mapping[str, Any]) -> tuple[str, str]:
     names = [escape(NAMES.get(name, name)) for name in entry["attributes"]["told"]]
     listed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
     numbers = (
-        f"{_begun(listed)} alone reach {_metric(found)} {_number(values['told'])} in {found['groups']:,} test groups, "
-        f"where the head reaches {_number(values['head'])}."
+        f"{begun(listed)} alone reach {_metric(found)} {number_words(values['told'])} in {found['groups']:,} test "
+        f"groups, where the head reaches {number_words(values['head'])}."
     )
     ahead, behind = _signs(found, _difference(found, "head", "told"))
     if ahead:
@@ -94,8 +95,8 @@ def _colour_sentence(cues: Mapping[str, Any]) -> tuple[str, str]:
         return "What colours alone tell of this label is not estimable: too few test groups.", "unknown"
     numbers = (
         f"from {cues['images']['train']:,} training images, colours or grey levels alone reach {_metric(cues)} "
-        f"{_number(values[f'colours{_AGAIN}'])}, the embedding {_number(values[f'whole{_AGAIN}'])} (difference "
-        f"{_number(difference)})."
+        f"{number_words(values[f'colours{_AGAIN}'])}, the embedding {number_words(values[f'whole{_AGAIN}'])} "
+        f"(difference {number_words(difference)})."
     )
     ahead, behind = _signs(cues, difference)
     if ahead:
@@ -118,10 +119,10 @@ def _cue_sentence(cues: Mapping[str, Any]) -> tuple[str, str]:
         said = "The head goes by texture more than by shape"
     else:
         said = "Whether the head goes more by texture or by shape is not clear"
-    parts = [f"{_number(values[name])} {words}" for name, words in _WORDS.items()]
+    parts = [f"{number_words(values[name])} {words}" for name, words in _WORDS.items()]
     kept = "".join(_kept(cues, name) for name in _WORDS)
     return (
-        f"{said}: its {_metric(cues)} is {_number(values['whole'])} on whole images, {' and '.join(parts)}.{kept}",
+        f"{said}: its {_metric(cues)} is {number_words(values['whole'])} on whole images, {' and '.join(parts)}.{kept}",
         "",
     )
 
@@ -145,11 +146,10 @@ def marks_sentence(cues: Mapping[str, Any]) -> tuple[str, str]:
     values, difference = cues["values"], _difference(cues, "whole", "marks hidden")
     if difference["value"] is None:
         return "What the head owes to burned-in marks is not estimable: too few test groups.", "unknown"
-    again = values[f"marks hidden{_AGAIN}"]
+    shown, hidden, again = (number_words(values[name]) for name in ("whole", MARKS, f"{MARKS}{_AGAIN}"))
     numbers = (
-        f"{_metric(cues)} {_number(values['whole'])} with the marks shown, {_number(values['marks hidden'])} with them "
-        f"hidden in the same test images (difference {_number(difference)}); a head that learnt without them reaches "
-        f"{_number(again)}."
+        f"{_metric(cues)} {shown} with the marks shown, {hidden} with them hidden in the same test images (difference "
+        f"{number_words(difference)}); a head that learnt without them reaches {again}."
     )
     ahead, behind = _signs(cues, difference)
     if ahead:
@@ -180,7 +180,7 @@ def _signs(found: Mapping[str, Any], difference: Mapping[str, Any]) -> tuple[boo
 
 def _table(title: str, found: Mapping[str, Any], names: Sequence[str], again: Mapping[str, str]) -> str:
     values = found["values"]
-    first = "The head as it is" if again else _begun(_metric(found))
+    first = "The head as it is" if again else begun(_metric(found))
     heads = ["What is seen", first, *(["A head that learnt from such images"] if again else [])]
     rows = ""
     for name in names:
@@ -188,7 +188,7 @@ def _table(title: str, found: Mapping[str, Any], names: Sequence[str], again: Ma
             continue
         cells = [values.get(name), *([values.get(again[name])] if again else [])]
         rows += f'<tr><th scope="row">{_SHOWN[name]}</th>'
-        rows += "".join(f'<td class="number">{_number(cell)}</td>' for cell in cells) + "</tr>"
+        rows += "".join(f'<td class="number">{number_words(cell)}</td>' for cell in cells) + "</tr>"
     head = "".join(f'<th scope="col"{"" if place == 0 else _NUMBER}>{text}</th>' for place, text in enumerate(heads))
     caption = f"{title}: {_metric(found)}, {found['groups']:,} test groups"
     return (
@@ -202,15 +202,3 @@ _NUMBER = ' class="number"'
 
 def _metric(found: Mapping[str, Any]) -> str:
     return escape(metric_name(str(found["metric"])))
-
-
-def _begun(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _number(facts: Mapping[str, Any] | None) -> str:
-    if facts is None:
-        return "–"
-    if facts["value"] is None:
-        return "not estimable"
-    return f"{facts['value']:.3f} ({facts['low']:.3f} to {facts['high']:.3f})".replace("-", "−")

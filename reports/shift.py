@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reports.number_words import p_words
+
 ALPHA = 0.05
 ASSUMED = "if objects of one answer look alike in both"
 
@@ -48,7 +50,7 @@ def _shares(entry: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
         f"{entry['label']}: among these {entry['objects']:,} new objects the scores suggest "
         f"{_percent(answer['now'][place])} {name} ({_percent(answer['low'][place])} to "
         f"{_percent(answer['high'][place])}), among the labelled test objects {_percent(answer['test'][place])}, "
-        f"{ASSUMED}: a difference {more} (p {_p(answer['p_holm'])}). Of the labels that the run learnt from, "
+        f"{ASSUMED}: a difference {more} (p {p_words(answer['p_holm'])}). Of the labels that the run learnt from, "
         f"{_percent(answer['trained'][place])} are {name}."
     )
 
@@ -72,13 +74,9 @@ def _far(far: Mapping[str, Any]) -> str:
     return (
         f"{_percent(far['value'])} ({_percent(far['low'])} to {_percent(far['high'])}) of {far['groups']:,} new groups "
         f"are far from every labelled object, where {_percent(far['promised'])} would be expected and "
-        f"{_percent(before['value'])} of the labelled test groups were: {verdict} (p {_p(far['p_holm'])})."
+        f"{_percent(before['value'])} of the labelled test groups were: {verdict} (p {p_words(far['p_holm'])})."
     )
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if 0.1 <= share <= 0.9 or share in (0, 1) else f"{100 * share:.1f} %"
-
-
-def _p(value: float) -> str:
-    return "below 0.01" if value < 0.01 else f"= {value:.2f}"

@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 from reports.metric_rows import LARGE, metric_name
+from reports.number_words import begun, number_words, p_words
 
 ALPHA = 0.05
 NAMES = {"mag_r": "brightness (mag_r)"}
@@ -37,7 +38,7 @@ def gap_sentence(entry: Mapping[str, Any]) -> tuple[str, str]:
     clear = sorted((gap for gap in tested if gap["p_holm"] < ALPHA), key=lambda gap: float(gap["p_holm"]))
     first = clear[0] if clear else max(tested, key=lambda gap: float(gap["difference"]))
     asked = f"{len(tested)} attribute{'' if len(tested) == 1 else 's'} asked about"
-    shown = f"{_begun(_pair(first))}; a difference of {_number(first['difference'], first)}"
+    shown = f"{begun(_pair(first))}; a difference of {number_words({**first, 'value': first['difference']})}"
     if not clear:
         blind = any(gap["metric"] != "macro_auroc" or gap["noticed"] > LARGE for gap in tested)
         return (
@@ -47,7 +48,7 @@ def gap_sentence(entry: Mapping[str, Any]) -> tuple[str, str]:
     others = f" So do the levels of {', '.join(_name(gap['attribute']) for gap in clear[1:])}." if clear[1:] else ""
     return (
         f"Scores differ by {_name(first['attribute'])} more than chance explains ({asked}): {shown}, p "
-        f"{_p(first['p_holm'])}.{others}"
+        f"{p_words(first['p_holm'])}.{others}"
     ), "worse"
 
 
@@ -76,7 +77,7 @@ def transfer_sentence(transfer: Mapping[str, Any]) -> tuple[str, str]:
     if clear:
         more = f" {len(clear)} of {len(across)} such losses are beyond chance." if len(across) > 1 else ""
         return (
-            f"A head that learnt at {escape(str(worst['trained']))} loses {_interval(worst['loss'])} at "
+            f"A head that learnt at {escape(str(worst['trained']))} loses {number_words(worst['loss'])} at "
             f"{escape(str(worst['tested']))}: {beside}.{more}"
         ), "worse"
     better = (
@@ -86,7 +87,7 @@ def transfer_sentence(transfer: Mapping[str, Any]) -> tuple[str, str]:
     blind = transfer["metric"] != "macro_auroc" or most > LARGE
     return (
         f"No loss beyond chance was noticed where a head is tested at another {name} than it learnt at. The largest: "
-        f"{_interval(worst['loss'])} from {escape(str(worst['trained']))} to {escape(str(worst['tested']))}, "
+        f"{number_words(worst['loss'])} from {escape(str(worst['trained']))} to {escape(str(worst['tested']))}, "
         f"{beside}. A loss of {most:.2f} is not ruled out.{better}"
     ), "unknown" if blind else "better"
 
@@ -110,7 +111,7 @@ def _gaps(gaps: Sequence[Mapping[str, Any]]) -> str:
     heads = ("Attribute", "Clearest difference between", "Difference", "p, adjusted", "Noticed from")
     rows = ""
     for gap in gaps:
-        rows += f'<tr><th scope="row">{_begun(_name(gap["attribute"]))}</th>'
+        rows += f'<tr><th scope="row">{begun(_name(gap["attribute"]))}</th>'
         if gap["p_holm"] is None:
             rows += (
                 "<td>not estimable: fewer than two levels with enough test groups</td><td></td><td></td><td></td></tr>"
@@ -118,8 +119,8 @@ def _gaps(gaps: Sequence[Mapping[str, Any]]) -> str:
             continue
         flag = ' <span class="flag">beyond chance</span>' if gap["p_holm"] < ALPHA else ""
         rows += (
-            f'<td>{_pair(gap)}{flag}</td><td class="number">{_number(gap["difference"], gap)}</td>'
-            f'<td class="number">{_p(gap["p_holm"]).removeprefix("= ")}</td>'
+            f'<td>{_pair(gap)}{flag}</td><td class="number">{number_words({**gap, "value": gap["difference"]})}</td>'
+            f'<td class="number">{p_words(gap["p_holm"]).removeprefix("= ")}</td>'
             f'<td class="number">{gap["noticed"]:.3f}</td></tr>'
         )
     return _table(heads, rows, first_number=2)
@@ -132,7 +133,7 @@ def _levels(entry: Mapping[str, Any]) -> str:
     for level in entry["levels"]:
         own = {row["metric"]: row for row in level["metrics"]}
         rows += (
-            f'<tr><th scope="row">{_begun(_name(level["attribute"]))}: {escape(str(level["level"]))}</th>'
+            f'<tr><th scope="row">{begun(_name(level["attribute"]))}: {escape(str(level["level"]))}</th>'
             f'<td class="number">{_count(level["objects"])}</td><td class="number">{_count(level["groups"])}</td>'
             + "".join(f'<td class="number">{_value(own.get(metric), level)}</td>' for metric in metrics)
             + "</tr>"
@@ -156,17 +157,17 @@ def _matrix(transfer: Mapping[str, Any]) -> str:
         rows += f'<tr><th scope="row">learnt at {escape(str(trained))}</th>'
         for tested in levels:
             cell = cells[trained, tested]
-            loss = f"<br>loss {_interval(cell['loss'])}" if "loss" in cell else ""
-            rows += f'<td class="number">{_interval(cell)}{loss}</td>'
+            loss = f"<br>loss {number_words(cell['loss'])}" if "loss" in cell else ""
+            rows += f'<td class="number">{number_words(cell)}{loss}</td>'
         rows += "</tr>"
     heads = ["", *(f"tested at {escape(str(e['level']))}, {_count(e['groups'])} groups" for e in transfer["levels"])]
     drops = [cell for cell in transfer["cells"] if "drop" in cell]
     words = "; ".join(
-        f"{escape(str(c['trained']))} to {escape(str(c['tested']))} {_interval(c['drop'])}" for c in drops
+        f"{escape(str(c['trained']))} to {escape(str(c['tested']))} {number_words(c['drop'])}" for c in drops
     )
     return (
         "<details open><summary>Learnt at one, tested at another</summary><p>"
-        f"{_begun(escape(metric_name(transfer['metric'])))} on the test half, the mean of {transfer['draws']} heads "
+        f"{begun(escape(metric_name(transfer['metric'])))} on the test half, the mean of {transfer['draws']} heads "
         f"that learnt from {transfer['labels']:,} labels each, of each answer as many everywhere. A loss is beside "
         "heads that learnt where they are tested, on the same objects; below 0 they do better. Beside their own test "
         f"half, which may be the easier one, heads lose: {words}.</p>{_table(heads, rows, first_number=1)}</details>"
@@ -201,30 +202,12 @@ def _value(row: Mapping[str, Any] | None, level: Mapping[str, Any]) -> str:
         return "not estimable"
     some = row.get("answers")
     of = f" ({some} of {level['of_answers']} answers)" if some is not None and some < level["of_answers"] else ""
-    return _interval(row) + of
-
-
-def _number(value: float, ends: Mapping[str, Any]) -> str:
-    return f"{value:.3f} ({ends['low']:.3f} to {ends['high']:.3f})".replace("-", "−")
-
-
-def _interval(facts: Mapping[str, Any]) -> str:
-    if facts["low"] is None:
-        return f"{facts['value']:.3f} (no interval)".replace("-", "−")
-    return _number(facts["value"], facts)
+    return number_words(row) + of
 
 
 def _count(number: int | None) -> str:
     return "–" if number is None else f"{number:,}"
 
 
-def _p(value: float) -> str:
-    return "below 0.01" if value < 0.01 else f"= {value:.2f}"
-
-
 def _name(attribute: str) -> str:
     return escape(NAMES.get(str(attribute), str(attribute)))
-
-
-def _begun(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 from reports.figures import reliability_curve
+from reports.number_words import p_words
 from reports.vote_trust import votes_part
 
 HOW = {
@@ -72,7 +73,7 @@ def verdict_sentence(asked: Mapping[str, Any]) -> str:
 def error_sentence(asked: Mapping[str, Any]) -> str:
     """How far its scores were off, as plain text."""
     before, after = asked["before"], asked["after"]
-    by_chance = f"{after['expected']:.3f} would be chance, p {_p(after['p'])}"
+    by_chance = f"{after['expected']:.3f} would be chance, p {p_words(after['p'])}"
     same = asked["how"] in ("none", "unfitted")
     changed = "" if same else f"; before, it was {before['error']:.3f}"
     brier = f"Brier score {after['brier']:.3f}" + ("" if same else f" (before {before['brier']:.3f})")
@@ -80,10 +81,6 @@ def error_sentence(asked: Mapping[str, Any]) -> str:
         f"In {after['groups']:,} test groups they were off by {after['error']:.3f} on average ({by_chance}{changed}): "
         f"{HOW[asked['how']]}. Less than {after['noticed']:.3f} would not be noticed. {brier}."
     )
-
-
-def _p(value: float) -> str:
-    return "below 0.01" if value < 0.01 else f"= {value:.2f}"
 
 
 def sets_sentence(asked: Mapping[str, Any]) -> str:
