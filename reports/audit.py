@@ -43,14 +43,15 @@ def audit_section(entries: Sequence[Mapping[str, Any]]) -> str:
     parts = "".join(_label(label, entries) for label in labels)
     return (
         '<section id="shortcuts" aria-labelledby="shortcuts-heading">\n<h2 id="shortcuts-heading">Shortcuts</h2>'
-        '<p class="soft how">How to read: numbers are AUROCs on the test half, .5 is chance, of linear heads; words '
+        f'{parts}<p class="soft how">'
+        "How to read: numbers are AUROCs on the test half, .5 is chance, of linear heads; words "
         "are told apart as they are, numbers as their lower, middle and upper third. An attribute is marked where the "
         "embedding tells it among objects of one class and it alone tells the label: then a head can score by it. One "
         "that tells the label, while the embedding was not seen to tell it, is called bound to the label: what comes "
         "with it may be learnt in its place. "
         "Intervals are so wide that of runs in which nothing is told, one in twenty marks anything. That an attribute "
         "is told proves no shortcut: it may come with what is looked for (the view with the severity), and matching on "
-        f"it would not remove all confounding.</p>{parts}\n</section>"
+        "it would not remove all confounding.</p>\n</section>"
     )
 
 

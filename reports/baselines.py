@@ -33,13 +33,14 @@ def baselines_section(entries: Sequence[Mapping[str, Any]]) -> str:
     parts = "".join(_label(entry) for entry in entries)
     return (
         '<section id="baselines" aria-labelledby="baselines-heading">\n<h2 id="baselines-heading">What the score may '
-        'owe to</h2><p class="soft how">How to read: all heads are of the kind that predicts, learn from labels of the '
+        f'owe to</h2>{parts}<p class="soft how">'
+        "How to read: all heads are of the kind that predicts, learn from labels of the "
         "training half and are scored on the same test objects; differences are paired, intervals of 95&nbsp;% and not "
         "corrected for their number. What a baseline reaches, a head may owe to it or not: an attribute can come with "
         "what is looked for (the view with the severity), so leaving it out or matching on it neither removes all "
         "confounding nor proves that the rest is the disease or the type. Changed images are unlike those that the "
         "head learnt from, so part of what it loses on them is their strangeness; heads that learnt from such images "
-        f"show what is left to be seen there (Geirhos et al. 2019).</p>{parts}\n</section>"
+        "show what is left to be seen there (Geirhos et al. 2019).</p>\n</section>"
     )
 
 

@@ -57,9 +57,8 @@ def few_labels(rows: Sequence[Row]) -> str:
     columns = columns_of(rows)
     size = next((row["labels_per_class"] for row in rows if row.get("primary")), None)
     parts = [_at_a_glance(columns, size)] if len(columns) > 1 else []
-    parts.append(_how_to_read(rows))
     parts += [_column(column, size, f"few-labels-{i}") for i, column in enumerate(columns)]
-    return "\n".join(parts)
+    return "\n".join([*parts, _how_to_read(rows)])
 
 
 def _how_to_read(rows: Sequence[Row]) -> str:

@@ -62,10 +62,11 @@ def saliency_section(labels: Sequence[SaliencyLabel]) -> str:
     parts = "".join(map(_label, labels))
     return (
         '<section id="saliency" aria-labelledby="saliency-heading">\n<h2 id="saliency-heading">Saliency</h2>'
-        f'<p class="soft how">How to read: {escape(labels[0].how)} Left the image, right its map over it, from nothing '
+        f'{parts}<p class="soft how">'
+        f"How to read: {escape(labels[0].how)} Left the image, right its map over it, from nothing "
         f"(the image in grey) to the most: {_legend()}. Objects of the test half, one a group (patient, tile): a third "
         "are the surest right answers, a third the surest wrong ones, the others are drawn; chosen before any map was "
-        f"seen. Nothing is shown on pixels that are hidden or invalid.</p>{parts}\n</section>\n"
+        "seen. Nothing is shown on pixels that are hidden or invalid.</p>\n</section>\n"
     )
 
 

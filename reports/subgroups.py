@@ -19,13 +19,14 @@ def subgroups_section(entries: Sequence[Mapping[str, Any]]) -> str:
     asked = [entry for entry in entries if entry["gaps"] or entry["transfer"]]
     if not asked:
         return ""
+    parts = "".join(_label(entry) for entry in asked)
     return (
         '<section id="subgroups" aria-labelledby="subgroups-heading">\n<h2 id="subgroups-heading">Subgroups</h2>'
-        '<p class="soft how">How to read: exploratory, on the test half. A gap is between the two levels of an '
+        f'{parts}<p class="soft how">How to read: exploratory, on the test half. A gap is between the two levels of an '
         "attribute that differ most clearly, and is called more than chance where its p, adjusted for all levels, "
         "attributes and labels that were asked about, is below .05; of runs without any gap at most one in twenty "
         "would name one. A gap has many causes: sicker patients, other devices, fewer labels, fainter images. That "
-        "none is named does not make the scores equal.</p>" + "".join(_label(entry) for entry in asked) + "\n</section>"
+        "none is named does not make the scores equal.</p>\n</section>"
     )
 
 

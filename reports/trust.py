@@ -28,10 +28,11 @@ def trust_section(entries: Sequence[Mapping[str, Any]]) -> str:
     return (
         '<section id="trust" aria-labelledby="trust-heading">\n'
         '<h2 id="trust-heading">How far to trust a prediction</h2>'
-        '<p class="soft how">How to read: of the head that predicts every object, which learnt from all labels of the '
+        f'{parts}<p class="soft how">'
+        "How to read: of the head that predicts every object, which learnt from all labels of the "
         "training half. What is said of scores and sets was learnt on labelled groups (patients, tiles) of that half "
         "and measured on the test half, one object a group. It holds for objects like these, with each answer as "
-        f"common as among these labels.</p>{parts}\n</section>"
+        "common as among these labels.</p>\n</section>"
     )
 
 
