@@ -66,7 +66,6 @@ size = 96
 method = "byol"
 epochs = 8
 projector_epochs = 2
-encoder_rate = 0.003
 
 [classify]
 labels_per_class = [5, 10, 20, 40]

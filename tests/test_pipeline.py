@@ -228,6 +228,8 @@ def test_the_demo_runs_on_the_default_encoder(
     pretrained = manifest["steps"]["pretrain"]
     kept = manifest["steps"]["embed"]["weights"] == pretrained["start_weights"]
     assert kept == (pretrained["guard"]["chosen"] == "start")  # with so few images it may have helped or not
+    last = json.loads((out / "run" / "pretraining.jsonl").read_text().splitlines()[-1])
+    assert last["warning"] is None  # no collapse
     if name == "galaxies":  # of 150 radiographs too few are labelled to tell
         # What ImageNet knows survived five bands and a stretch. Nine tiles are too few for metrics.json to say so.
         assert told_apart(out / "run", "imagenet") > told_apart(out / "run", "random") + 0.05
