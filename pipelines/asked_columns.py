@@ -1,24 +1,39 @@
-"""Columns that a recipe asks scores to be split by, checked before any image is read; imports no torch."""
+"""Columns that a recipe names beside those of images and labels, checked before any image is read; imports no torch."""
 
 import pandas as pd
 
+from catalogs.galaxies.question_trees import find_columns
 from pipelines.privacy import PublicError
 from pipelines.recipe import Recipe
+from pipelines.recipe_limits import SPLIT_BY_LABEL, TOLD_BY_LABEL
 from pipelines.recipe_messages import did_you_mean
 
 
 def check_columns(recipe: Recipe, frame: pd.DataFrame) -> None:
-    """Raises PublicError for a column of `classify.subgroups` or `classify.transfer` that the catalog does not have."""
-    for key, name in [*(("subgroups", name) for name in recipe.classify.subgroups), *_transfer_column(recipe)]:
-        if name not in frame:
-            hint = did_you_mean(name, map(str, frame.columns))
-            raise PublicError(
-                f"classify.{key}: no column {name!r} in the catalog{hint or '; name one that it has'} "
-                "(private domains keep few columns)"
-            )
+    """Whether the catalog has the columns that scores are to be split by or compared with, and they hold no votes.
 
-
-def _transfer_column(recipe: Recipe) -> list[tuple[str, str]]:
-    """The column of transfer where the recipe names another one than usual."""
-    name = recipe.classify.transfer
-    return [("transfer", name)] if name not in ("", type(recipe.classify)().transfer) else []
+    Raises PublicError for a column of `classify.subgroups`, `transfer` or `metadata` that the catalog does not have, or
+    that holds a label's votes for an answer (a recipe alone does not tell the columns of a question's tree).
+    """
+    asked = recipe.classify
+    votes = {
+        column
+        for label, entry in recipe.labels.items()
+        if entry.tree is not None
+        for column in find_columns(frame.columns, entry.tree, label, entry.form)
+    }
+    other = () if asked.transfer in ("", type(asked)().transfer) else (asked.transfer,)
+    for key, names, why in (
+        ("subgroups", asked.subgroups, SPLIT_BY_LABEL),
+        ("transfer", other, SPLIT_BY_LABEL),
+        ("metadata", asked.metadata, TOLD_BY_LABEL),
+    ):
+        for name in names:
+            if name not in frame:
+                hint = did_you_mean(name, map(str, frame.columns))
+                raise PublicError(
+                    f"classify.{key}: no column {name!r} in the catalog{hint or '; name one that it has'} "
+                    "(private domains keep few columns)"
+                )
+            if name in votes:
+                raise PublicError(f"classify.{key}: {name!r} {why}")

@@ -7,7 +7,6 @@ import pandas as pd
 from jaxtyping import Bool, Float32
 
 from pipelines.privacy import PublicError
-from pipelines.recipe_messages import did_you_mean
 
 MOST_WORDS = 50  # a column of more different words tells who somebody is, not what was done
 
@@ -18,16 +17,10 @@ def metadata_features(
     """One row an object: numbers as they are (the mean of the `train` rows where unknown, and a column that says so),
     each word of the `train` rows a column. Infinity is unknown.
 
-    Raises PublicError for a column that the catalog does not have or keep, and for one of too many words.
+    The columns must be there, see `pipelines.asked_columns`. Raises PublicError for one of too many words.
     """
     parts = []
     for name in columns:
-        if name not in frame:
-            hint = did_you_mean(name, map(str, frame.columns))
-            raise PublicError(
-                f"classify.metadata: no column {name!r} in the catalog{hint or '; name one that it has'} "
-                "(private domains keep few columns)"
-            )
         values = frame[name]
         numbers = pd.to_numeric(values, errors="coerce").replace([np.inf, -np.inf], np.nan)
         if pd.to_numeric(values, errors="coerce").notna().sum() == values.notna().sum():

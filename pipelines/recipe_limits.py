@@ -10,6 +10,8 @@ from pipelines.recipe_methods import method_problems
 from pipelines.recipe_radiographs import radiograph_problems
 from pipelines.recipe_saliency import saliency_problems
 
+SPLIT_BY_LABEL = "holds a label, which its own score cannot be split by; name another column"
+TOLD_BY_LABEL = "holds a label, which would tell itself; name columns that are known before it"
 AT_LEAST: dict[str, int] = {
     "seed": 0,
     "store.size": 32,
@@ -239,18 +241,18 @@ def _classify(recipe: Mapping[str, Any]) -> list[str]:
 
 
 def _splits(classify: Mapping[str, Any], labels: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Columns by which scores are split; whether the catalog has them is known when it was read."""
+    """Columns that scores are split by or compared with; whether the catalog has them is known when it was read."""
     problems = []
-    named = classify["subgroups"]
-    if len(set(named)) < len(named) or "" in named:
-        problems.append(f"classify.subgroups: {named} should name columns, and none twice")
+    for key in ("subgroups", "metadata"):
+        if len(set(named := classify[key])) < len(named) or "" in named:
+            problems.append(f"classify.{key}: {named} should name columns, and none twice")
     held = {column for label, entry in labels.items() for column in entry["columns"] or (label,)}
-    for key, names in (("subgroups", named), ("transfer", [classify["transfer"]])):
-        problems += [
-            f"classify.{key}: {name!r} holds a label, which its own score cannot be split by; name another column"
-            for name in names
-            if name in held and (key == "subgroups" or name != "site")
-        ]
+    for key, names, why in (
+        ("subgroups", classify["subgroups"], SPLIT_BY_LABEL),
+        ("transfer", [name for name in (classify["transfer"],) if name != "site"], SPLIT_BY_LABEL),
+        ("metadata", classify["metadata"], TOLD_BY_LABEL),
+    ):
+        problems += [f"classify.{key}: {name!r} {why}" for name in names if name in held]
     return problems
 
 

@@ -179,6 +179,11 @@ def test_a_misspelt_key_is_unknown_and_gets_the_right_suggestion(
             ["labels.x.kind=classes", "classify.subgroups=['x']"],
             "classify.subgroups: 'x' holds a label, which its own score cannot be split by; name another column",
         ),
+        (["classify.metadata=['a', 'a']"], "classify.metadata: ['a', 'a'] should name columns, and none twice"),
+        (
+            ["labels.x.kind=classes", "classify.metadata=['x']"],
+            "classify.metadata: 'x' holds a label, which would tell itself; name columns that are known before it",
+        ),
         (
             ["labels.x.kind=classes", "classify.transfer=x"],
             "classify.transfer: 'x' holds a label, which its own score cannot be split by; name another column",
