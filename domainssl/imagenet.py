@@ -52,7 +52,7 @@ def imagenet_network(name: str, size: int) -> nn.Module:
             return fetched
         except Exception as error:  # the hub's client raises a dozen unrelated types
             raise ValueError(
-                f"encoder.weights: the ImageNet weights of {name!r} could not be fetched from timm's hub "
+                f"the ImageNet weights of {name!r} could not be fetched from timm's hub "
                 f"({type(error).__name__}); connect to a network, choose {', '.join(PACKAGED_IMAGENET)}, "
                 "or give a .safetensors file"
             ) from error

@@ -9,10 +9,10 @@ from pipelines.findings import retrieval_sentence, trouble_sentence
 from pipelines.label_sections import suspect_sentences
 from pipelines.usual_columns import OTHER
 from reports.audit import attribute_name, finding, suspects
-from reports.few_label_words import has_interval, headline_text, number_text, size_text
+from reports.few_label_words import has_interval, headline_text, size_text
 from reports.metric_rows import EQUAL_LABELS, Column, Row, is_number, metric_name, size_order, sizes_in, verdict
 from reports.model_card import CardSection, State, Table
-from reports.number_words import number_words
+from reports.number_words import decimal, number_words
 from reports.suppression import FEWEST, SMALL
 from reports.trust import error_sentence, far_sentence, sets_sentence, verdict_sentence
 from reports.vote_trust import STATES as VOTE_STATES
@@ -68,8 +68,6 @@ def trust(facts: CardFacts) -> CardSection | None:
         "the test half, one object a group.",
         f"It holds for {facts.image} like these, with each answer as common as here.",
     ]
-    if any(entry["kind"] in ("yes_no", "multilabel") for entry in facts.trust):
-        said.append("Brier scores are here the sum over yes and no, in the tables above over yes alone.")
     told = f"Scores may be read as probabilities for {len(sound)} of {several(len(asked), 'question', 'questions')}."
     voted = [(entry["label"], votes) for entry in facts.trust if (votes := entry.get("votes")) is not None]
     if not asked and voted:
@@ -218,10 +216,10 @@ def _value(row: Row | None, digits: int, *, signed: bool = False) -> str:
         return "–"
     if not is_number(row["value"]):
         return "not estimable"
-    value = number_text(row["value"], digits, signed=signed)
+    value = decimal(row["value"], digits, signed=signed)
     if not has_interval(row):
         return f"{value} (no interval)"
-    low, high = (number_text(row[bound], digits, signed=signed) for bound in ("low", "high"))
+    low, high = (decimal(row[bound], digits, signed=signed) for bound in ("low", "high"))
     return f"{value} ({low} to {high})"
 
 

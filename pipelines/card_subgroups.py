@@ -24,6 +24,8 @@ def by_subgroup(facts: CardFacts) -> CardSection | None:
         return CardSection("Subgroups", "Not estimable: 0 attributes have two levels of enough test groups.")
     first = next((place for place, state in enumerate(states) if state == "worse"), 0)
     others = [sentence for place, sentence in enumerate(said) if place != first]
+    if facts.strict:
+        others.append("Numbers of test groups are rounded down to tens in this section.")
     others.append("That no gap is named does not make scores equal; a gap has many causes.")
     state: State = "worse" if "worse" in states else "better" if set(states) == {"better"} else "unknown"
     return CardSection("Subgroups", said[first], tuple(others), (), state)

@@ -68,10 +68,11 @@ def _training_rows(facts: CardFacts) -> list[tuple[str, str]]:
     options = facts.record("pretrain")["options"]
     method = METHODS[facts.recipe.pretrain.method]
     guard = facts.record("pretrain")["guard"]
+    alone = sum(record["phase"] == "projector" for record in facts.training)  # as trained: a budget may end it sooner
     by = "a head on labels of the training half" if guard.get("labelled") else "a label-free score"
     return [
         ("Method", f"{facts.recipe.pretrain.method} ({method.source})"),
-        ("Epochs", f"{options['projector_epochs']} of the projector alone, {options['epochs']} of both"),
+        ("Epochs", f"{alone} of the projector alone, {len(facts.training) - alone} of both"),
         ("Batch", f"{options['batch_size']}"),
         ("Optimiser", f"{options['optimiser']}, rate {options['encoder_rate']:g} of the encoder"),
         ("Start and checkpoints compared by", by if guard["candidates"] else "nothing (pretrain.guard = 'off')"),

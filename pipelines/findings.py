@@ -15,7 +15,9 @@ from pipelines.domains import DOMAINS
 from pipelines.objects import Objects
 from reports.audit import attribute_name, bound, suspects
 from reports.baselines import MARKS, image_sentence, marks_sentence
-from reports.metric_rows import metric_name
+from reports.few_label_words import differences_in_words, headline_text
+from reports.metric_rows import columns_of
+from reports.number_words import percent
 from reports.subgroups import gap_sentence, transfer_sentence
 
 
@@ -29,29 +31,27 @@ def notices(objects: Objects, domain: str, transductive: bool, *, images: bool =
     return said
 
 
-def findings(
-    metrics: list[dict[str, Any]],
-    training: list[dict[str, Any]],
-    anomalies: pd.DataFrame,
-    objects: Objects,
-    upright: bool,
-) -> list[str]:
-    """One sentence each on what pretraining changed, whether it collapsed, and what leads the ranking."""
-    said = [*change_sentences(metrics), *collapse_sentences(training), trouble_sentence(anomalies, upright)]
+def training_sentences(training: list[dict[str, Any]], objects: Objects, upright: bool) -> list[str]:
+    """Whether pretraining collapsed, and what rotations say where images should have no direction."""
+    said = collapse_sentences(training)
     if not upright:
         rows = objects.pretraining_rows()
         said += leak_sentences(training, int((rows % UNSEEN == 0).sum()), len(rows))
-    if objects.simulated and "truth" in objects.frame:
-        said.append(_rare_sentence(anomalies, objects.frame))
     return said
 
 
 def change_sentences(metrics: list[dict[str, Any]]) -> list[str]:
-    """What pretraining changed: for each label the differences with the fewest and the most labels."""
+    """What pretraining changed: of each label the primary endpoint, and what every number of labels says of it.
+
+    A label without it is said to be what its fewest labels, or those of the primary endpoint, say.
+    """
+    size = next((row["labels_per_class"] for row in metrics if row.get("primary")), None)
     said = []
-    for label in dict.fromkeys(row["label"] for row in metrics):
-        own = [difference_sentence(row) for row in leading_differences(metrics, label)]
-        said += own[:1] + own[-1:] if len(own) > 2 else own
+    for column in columns_of(metrics):
+        sentence = f"{column.label}: {headline_text(column, size)}"
+        if len(column.to_imagenet()) > 1:
+            sentence += f" {differences_in_words(column)[0]}"
+        said.append(sentence)
     return said
 
 
@@ -136,42 +136,7 @@ def trouble_sentence(anomalies: pd.DataFrame, upright: bool) -> str:
     return f"{count:,} of {len(anomalies):,} ranked images are in input trouble ({named}); they are shown apart."
 
 
-def leading_differences(metrics: list[dict[str, Any]], label: str) -> list[dict[str, Any]]:
-    """A label's continued minus ImageNet: primary metric, first head, last features, fewest labels first."""
-    found = [
-        row
-        for row in metrics
-        if row["label"] == label
-        and (row["start"], row.get("difference_to"), row["features"], row["draw"])
-        == ("continued", "imagenet", "last", "balanced")
-        and row["head"] == row["difference_to_head"]
-        and "class" not in row
-        and row["metric"] != "equal_labels"
-    ]
-    return [row for row in found if (row["metric"], row["head"]) == (found[0]["metric"], found[0]["head"])]
-
-
-def difference_sentence(row: dict[str, Any]) -> str:
-    """A paired difference to ImageNet in words that claim no more than its interval."""
-    value, low, high = row["value"], row["low"], row["high"]
-    size = row["labels_per_class"]
-    where = f"{row['label']}, {size} {'label' if size == 1 else 'labels'} per class"
-    if value is None:
-        return f"{where}: the difference between continued pretraining and ImageNet alone is not estimable."
-    if low is None or high is None:
-        return f"{where}: {metric_name(row['metric'])} {value:+.3f} beside ImageNet alone, without an interval."
-    interval = f"{metric_name(row['metric'])} {value:+.3f} (95 % interval {low:+.3f} to {high:+.3f})"
-    if value == low == high == 0:
-        return f"{where}: ImageNet's encoder was kept, so nothing differs."
-    better, worse = (low > 0, high < 0) if row["better"] == "higher" else (high < 0, low > 0)
-    if better:
-        return f"{where}: continued pretraining is better than ImageNet alone, {interval}."
-    if worse:
-        return f"{where}: continued pretraining is worse than ImageNet alone, {interval}."
-    return f"{where}: no clear difference between continued pretraining and ImageNet alone, {interval}."
-
-
-def _rare_sentence(anomalies: pd.DataFrame, frame: pd.DataFrame) -> str:
+def rare_sentence(anomalies: pd.DataFrame, frame: pd.DataFrame) -> str:
     """Simulations know what is rare: the kinds without a label, counted in the first tenth of the ranking."""
     truth = frame.set_index("object_id")["truth"].astype(str)
     counts = truth.value_counts()
@@ -180,8 +145,3 @@ def _rare_sentence(anomalies: pd.DataFrame, frame: pd.DataFrame) -> str:
     found = int(truth.loc[first].isin(rare).sum())
     total = int(truth.loc[anomalies["object_id"]].isin(rare).sum())
     return f"Of {total} planted rare objects ({', '.join(sorted(rare))}), the first {len(first)} ranks hold {found}."
-
-
-def percent(share: float) -> str:
-    """A share in percent, with one decimal below 10 %."""
-    return f"{share:.0%}".replace("%", " %") if share >= 0.1 else f"{share:.1%}".replace("%", " %")

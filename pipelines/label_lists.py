@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from domainssl.anomalies.input_trouble import find_trouble
 from domainssl.evaluation.label_errors import LabelErrors, find_label_errors
 from domainssl.evaluation.multiplicity import holm
-from domainssl.evaluation.next_labels import choose_next, preselected, uncertainty
+from domainssl.evaluation.next_labels import FEWEST, choose_next, draw_next, preselected, uncertainty
 from pipelines.atomic import atomic_write
 from pipelines.domains import DOMAINS
 from pipelines.objects import Objects
@@ -22,9 +22,10 @@ from pipelines.steps import Context
 from pipelines.targets import Targets
 
 SUSPECTS = ("rank", "object_id", "label", "given", "suggested", "score", "half")
-NEXT_LABELS = ("rank", "object_id", "label", "score", "distance", "uncertainty", "why")
+NEXT_LABELS = ("rank", "object_id", "label", "alike", "distance", "uncertainty", "why")
 LEVEL = 0.05  # of finding wrong labels in any of a run's labels where there are none
 TO_LABEL = 100  # objects a label
+DRAWN = "drawn at random"
 
 
 def write_suspects(
@@ -34,8 +35,8 @@ def write_suspects(
 
     Labels are listed only where they contradict the head more firmly than overlapping classes do, at 5 % over all
     labels of the run together (Holm). Real values and votes have no class to doubt. The records hold label, judged,
-    wrong (share), p, p_holm, sign (p_holm is below), suspects, planted, precision and before, None where not estimable;
-    see `LabelErrors`.
+    right and wrong (shares), p, p_holm, sign (p_holm is below), suspects, planted, precision and before, None where not
+    estimable; see `LabelErrors`.
     """
     ids, groups, halves = (objects.frame[name].to_numpy(str) for name in ("object_id", "group", "half"))
     found: list[tuple[str, LabelErrors, pd.DataFrame]] = []
@@ -66,6 +67,7 @@ def write_suspects(
         {
             "label": name,
             "judged": errors.judged,
+            "right": errors.right,
             "wrong": _number(errors.wrong),
             "p": _number(errors.p),
             "p_holm": _number(p_holm),
@@ -85,13 +87,16 @@ def write_next_labels(
     embedded: Float32[np.ndarray, "n d"],
     labels: Mapping[str, PredictedLabel],
 ) -> list[dict[str, Any]]:
-    """Write next_labels.csv, and give for each label how many labels there are, what was chosen from, and how many.
+    """Write next_labels.csv, and give for each label how many labels there are, what was chosen from, how many, and
+    whether they were drawn at random, as with few labels they are.
 
     Candidates are objects of the training half without this label; a label of the test half would be scored, those of
     a catalog that is not to be classified are left alone where they are known, and images in input trouble (empty, cut,
     inverted, rotated) have no answer.
     """
-    ids, frames, records = objects.frame["object_id"].to_numpy(str), [], []
+    ids = objects.frame["object_id"].to_numpy(str)
+    frames: list[pd.DataFrame] = []
+    records = []
     unlabelled, looked_at = {}, {}
     for number, (label, one) in enumerate(labels.items()):
         known = ~np.isnan(one.targets.y).all(axis=1)
@@ -105,23 +110,28 @@ def write_next_labels(
         candidates = looked_at[label][sound[looked_at[label]]]
         predictions = head.predict(embedded[candidates])
         unsure = uncertainty(targets.kind, predictions)
-        chosen = choose_next(embedded, labelled, candidates, unsure, TO_LABEL)
+        drawn = targets.kind != "real" and len(labelled) < FEWEST * len(targets.outputs)
+        rng = np.random.default_rng([context.recipe.seed, 84, len(frames)])
+        if drawn:
+            chosen = draw_next(embedded, labelled, candidates, TO_LABEL, rng)
+        else:
+            chosen = choose_next(embedded, labelled, candidates, unsure, TO_LABEL, rng)
         places = np.searchsorted(candidates, chosen.rows)
         columns = {
             "rank": np.arange(1, len(places) + 1),
             "object_id": ids[chosen.rows],
             "label": label,
-            "score": chosen.score.round(4),
+            "alike": chosen.alike,
             "distance": chosen.distance.round(4),
             "uncertainty": unsure[places].round(4),
             "why": [
-                _why(targets, predictions[place], *spoke)
-                for place, *spoke in zip(places, chosen.distance, chosen.farther, chosen.less_sure, strict=True)
+                DRAWN if drawn else _why(targets, predictions[place], alike, there)
+                for place, alike, there in zip(places, chosen.alike.tolist(), chosen.labelled.tolist(), strict=True)
             ],
         }
         frames.append(pd.DataFrame(columns))
         counts = {"labelled": len(labelled), "candidates": len(unlabelled[label]), "chosen": len(places)}
-        records.append({"label": label, **counts, "troubled": len(looked_at[label]) - len(candidates)})
+        records.append({"label": label, **counts, "troubled": len(looked_at[label]) - len(candidates), "drawn": drawn})
     _write(context.run.next_labels, [frame for frame in frames if len(frame)], NEXT_LABELS)
     return records
 
@@ -156,21 +166,21 @@ def _kept_apart(objects: Objects, label: str, entry: LabelEntry) -> Bool[np.ndar
     return np.asarray(known.any(axis=1).to_numpy(bool) & apart)
 
 
-def _why(
-    targets: Targets, prediction: Float64[np.ndarray, " k"], distance: float, farther: float, less_sure: float
-) -> str:
-    """What spoke for an object, in words: the stronger reason first, both where both are above the middle."""
-    percent = min(99, math.floor(100 * farther))
-    reasons = [(farther, f"far from every label (distance {_short(distance)}, farther than {percent} % of all)")]
+def _why(targets: Targets, prediction: Float64[np.ndarray, " k"], alike: int, labelled: int) -> str:
+    """What spoke for an object, in words: how many it stands for, and what the head cannot decide."""
+    group = f"one of {alike:,} alike{' without a label' if labelled else ''}" if alike > 1 else "like no other"
+    if alike == 1 and labelled:
+        group = "alone without a label among its like"
+    beside = f", beside {labelled:,} with one" if labelled else ", none labelled" if alike > 1 else ""
+    reasons = [f"{group}{beside}"]
     if targets.kind == "multilabel":
         least_sure = int(np.abs(prediction - 0.5).argmin())
-        reasons.append((less_sure, f"undecided about {targets.outputs[least_sure]} ({_short(prediction[least_sure])})"))
+        reasons.append(f"undecided about {targets.outputs[least_sure]} ({_short(prediction[least_sure])})")
     elif targets.kind != "real":
         first, second = np.argsort(-prediction, kind="stable")[:2]
         between = [f"{targets.outputs[k]} {_short(prediction[k])}" for k in (first, second)]
-        reasons.append((less_sure, f"between {between[0]} and {between[1]}"))
-    reasons.sort(key=lambda reason: -reason[0])
-    return "; ".join(words for share, words in reasons if share >= 0.5 or share == reasons[0][0])
+        reasons.append(f"between {between[0]} and {between[1]}")
+    return "; ".join(reasons)
 
 
 def _write(path: Path, frames: Sequence[pd.DataFrame], columns: tuple[str, ...]) -> None:

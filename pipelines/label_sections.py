@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64, UInt8
 
-from pipelines.findings import percent
+from domainssl.evaluation.label_errors import ENOUGH
+from domainssl.evaluation.next_labels import FEWEST
 from pipelines.run_folder import RunFolder
 from reports.label_lists import MOST, LabelList
+from reports.number_words import percent
 
 Pictures = Callable[[Int64[np.ndarray, " n"]], UInt8[np.ndarray, "n s s 3"]]
 NAMED = 6  # labels named in a sentence
@@ -18,9 +20,10 @@ _CHECK = (
     "A suspect is a reason to look, not a verdict: objects between two classes stand here too. Labels of the test half "
     "that are corrected only where the head disagrees flatter its score; look at some others of it as well."
 )
+_DRAWN = f"; drawn at random, since choosing is worth nothing yet with fewer than {FEWEST} a class"
 _NEXT = (
-    "Chosen one by one, by the mean of two ranks: the distance to the nearest label or choice before, and how unsure "
-    "the head is. Odd objects rank high too; skip those that have no answer."
+    "Those not drawn at random were chosen one by one: of the group of like objects with the fewest labels and "
+    "choices, of equal ones the largest, the object that the head is least sure of. Skip those that have no answer."
 )
 
 
@@ -37,8 +40,10 @@ def suspect_sentences(records: Sequence[Mapping[str, Any]]) -> list[str]:
         ]
         said.append(
             "There are more firm contradictions of a head that has not seen the labels than classes that overlap "
-            f"explain, so some labels are wrong. Listed, with many that may be overlap alone: {_listed(named)}."
+            "explain: some labels are wrong, or the embedding misleads the head. Listed, with many that may be overlap "
+            f"alone: {_listed(named)}."
         )
+        said += [_weak_sentence(record) for record in signs[:NAMED] if record.get("right", 1.0) < ENOUGH]
         said += [_planted_sentence(record) for record in signs[:NAMED] if record["precision"] is not None]
     calm = [record for record in records if not record["sign"] and record["p_holm"] is not None]
     if calm:
@@ -51,7 +56,7 @@ def next_labels_sentence(records: Sequence[Mapping[str, Any]]) -> str | None:
     """How many objects are proposed, from how many; None where none is. `records` are those of `write_next_labels`."""
     named = [
         f"{record['chosen']:,} of {record['candidates']:,} without a label of {record['label']} "
-        f"({record['labelled']:,} have one)"
+        f"({record['labelled']:,} have one{_DRAWN if record.get('drawn') else ''})"
         for record in records
         if record["chosen"]
     ]
@@ -80,7 +85,7 @@ def label_lists(folder: RunFolder, object_ids: Sequence[str], pictures: Pictures
         first = _first(path)
         rows = np.array([place[name] for name in first["object_id"]], np.int64)
         items = [
-            {"rank": row["rank"], "object_id": row["object_id"], "score": row["score"], "notes": notes(row)}
+            {"rank": row["rank"], "object_id": row["object_id"], "score": row.get("score"), "notes": notes(row)}
             for row in first.to_dict("records")
         ]
         found.append(LabelList(anchor, heading, finding or "", advice, path.name, items, pictures(rows)))
@@ -103,6 +108,13 @@ def _suspect_notes(row: Mapping[Any, Any]) -> list[str]:
 
 def _next_notes(row: Mapping[Any, Any]) -> list[str]:
     return [str(row["label"]), *str(row["why"]).split("; ")]
+
+
+def _weak_sentence(record: Mapping[str, Any]) -> str:
+    return (
+        f"{record['label']}: the head predicts {percent(record['right'])} of the labels that it has not seen; below "
+        f"{percent(ENOUGH)} such a list is mostly overlap."
+    )
 
 
 def _planted_sentence(record: Mapping[str, Any]) -> str:

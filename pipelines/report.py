@@ -1,7 +1,7 @@
 """The page: everything a run found, gathered from its files."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float64, Int64, UInt8
+from jaxtyping import Float32, Float64, Int64, UInt8
 
 from catalogs.quarantine import read_quarantine, summary
 from domainssl.embedding import read_parts
@@ -20,8 +20,17 @@ from domainssl.views.affine_crop import whole_frame
 from pipelines.classify import safe_name
 from pipelines.cohort import cohort_sentences
 from pipelines.domains import DOMAINS
-from pipelines.findings import caution_sentences, findings, notices, retrieval_sentence
+from pipelines.findings import (
+    caution_sentences,
+    change_sentences,
+    notices,
+    rare_sentence,
+    retrieval_sentence,
+    training_sentences,
+    trouble_sentence,
+)
 from pipelines.label_sections import label_lists, suspect_sentences
+from pipelines.map_findings import map_sentences, top_sentences
 from pipelines.model_card import model_card
 from pipelines.number_ranges import RANGE
 from pipelines.objects import Objects
@@ -64,18 +73,26 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
     metrics = json.loads(folder.metrics.read_text())
     training = [json.loads(line) for line in _lines(folder.pretraining)] if recipe.pretrains else []
     guard = manifest.get("steps", {}).get("pretrain", {}).get("guard") if recipe.pretrains else None
-    own_findings = cohort_sentences(recipe, objects, folder, applied=bool(said))
-    own_findings += findings(metrics, training, anomalies, objects, DOMAINS[recipe.domain].upright)
     audit, subgroups = json.loads(folder.audit.read_text()), json.loads(folder.subgroups.read_text())
     owed = json.loads(folder.baselines.read_text()) if folder.baselines.is_file() else []
-    own_findings += caution_sentences(audit, owed, subgroups)
+    own_findings = [*change_sentences(metrics), *caution_sentences(audit, owed, subgroups)]
     own_findings += suspect_sentences(folder.record("classify").get("label_errors", []))
+    begins = {
+        "map": map_sentences(recipe, objects, _in_store_order(objects, ids, embedded)),
+        "anomalies": top_sentences(recipe, objects, anomalies[sound]),
+        "trouble": [trouble_sentence(anomalies, DOMAINS[recipe.domain].upright)],
+        "training": training_sentences(training, objects, DOMAINS[recipe.domain].upright),
+    }
+    if objects.simulated and "truth" in objects.frame:
+        begins["anomalies"] = [rare_sentence(anomalies, objects.frame), *begins["anomalies"]]
+    own_findings += [sentence for part in begins.values() for sentence in part]
     facts: dict[str, Any] = {"anomalies": len(anomalies)}
     if DOMAINS[recipe.domain].private:
         patients = objects.frame.set_index("object_id")["group"].loc[ids].to_numpy(str)
         found = same_group_retrieval(embedded, patients, seed=recipe.seed)
         own_findings.append(retrieval_sentence(found))
         facts["same_patient_retrieval"] = None if found is None else asdict(found)
+    own_findings += cohort_sentences(recipe, objects, folder, applied=bool(said))
     # Applied, a run is that of another card, which is not repeated here.
     card = None if said else model_card(context, objects, facts.get("same_patient_retrieval"))
     shown_rows = partial(pictures, objects, domain=recipe.domain)
@@ -90,6 +107,7 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
         columns=map_columns(objects, anomalies, folder.predictions, recipe.label_columns),
         notices=notices(objects, recipe.domain, recipe.classify.transductive),
         findings=[*said, *own_findings],
+        begins=begins,
         thumbnails=pictures(objects, shown, THUMBNAIL, recipe.domain),
         thumbnail_rows=shown.astype(np.int64),
         metrics=metrics,
@@ -131,6 +149,13 @@ def pictures(objects: Objects, rows: Int64[np.ndarray, " n"], side: int, domain:
         images = torch.where(batch.valid, batch.images, torch.nan).numpy()
         parts.append(DOMAINS[domain].render(images, store.bands, scale))
     return np.concatenate(parts) if parts else np.empty((0, side, side, 3), np.uint8)
+
+
+def _in_store_order(
+    objects: Objects, ids: Sequence[str], embedded: Float32[np.ndarray, "n d"]
+) -> Float32[np.ndarray, "n d"]:
+    place = {object_id: row for row, object_id in enumerate(ids)}
+    return embedded[[place[object_id] for object_id in objects.store.object_ids]]
 
 
 def _scale(store: Store) -> Float64[np.ndarray, " c"] | None:
@@ -186,7 +211,8 @@ def provenance(manifest: dict[str, Any], recipe: dict[str, Any]) -> dict[str, An
     weights = {"embedded by": manifest.get("steps", {}).get("embed", {}).get("weights")}
     started = manifest.get("steps", {}).get("pretrain", {}).get("start_weights")
     weights |= {"started from": started} if started else {}
-    steps = {name: record.get("seconds") for name, record in manifest.get("steps", {}).items()}
+    records = manifest.get("steps", {})  # this one's own has no time yet
+    steps = {name: record["seconds"] for name, record in records.items() if "seconds" in record}
     return {**kept, "sha256 of weights": weights, "seconds a step": steps, "recipe": recipe}
 
 

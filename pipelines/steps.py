@@ -278,6 +278,8 @@ def run_steps(
             state = found[name]
             _demand_earlier(run, name, name, found)
             if not outcome:
+                if work is None and "embed" in names and not found["embed"].done:
+                    check_weights(recipe)
                 write_text(run.recipe, as_run(recipe, run))
                 run.update(seed=recipe.seed, inputs=inputs, **environment())
             if state.needless:
@@ -308,6 +310,24 @@ def check_encoder(recipe: Recipe) -> None:
         hint = did_you_mean(name, timm.list_models())
         raise RecipeError(f"encoder.name: timm has no model {name!r}{hint or '; timm.list_models() names them'}")
     check_saliency(recipe)
+
+
+def check_weights(recipe: Recipe) -> None:
+    """Raises RecipeError where ImageNet weights that the recipe asks for cannot be had, before hours of other work.
+
+    Weights of a package are there with it; others are fetched from timm's hub, which keeps them.
+    """
+    from domainssl.imagenet import PACKAGED_IMAGENET, imagenet_network
+
+    compared = bool(recipe.labels) and "imagenet" in recipe.classify.starts
+    if recipe.encoder.name in PACKAGED_IMAGENET or not (compared or recipe.encoder.weights == "imagenet"):
+        return
+    try:
+        imagenet_network(recipe.encoder.name, recipe.encoder.size)
+    except ValueError as error:
+        key = "encoder.weights" if recipe.encoder.weights == "imagenet" else "classify.starts"
+        remedy = "" if key == "encoder.weights" else "; without a network, leave 'imagenet' out of classify.starts"
+        raise RecipeError(f"{key}: {error}{remedy}") from error
 
 
 def describe(error: BaseException) -> str:

@@ -15,7 +15,7 @@ NAMES = {
     "sky_sigma": "sky noise",
     "psf_fwhm_px": "seeing (PSF)",
     "ebv": "E(B-V)",
-    "number_range": "number range (patients or objects)",
+    "number_range": "number range",
     "file_bytes": "file size",
     "file_rows": "rows",
     "file_columns": "columns",

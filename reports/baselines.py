@@ -6,7 +6,7 @@ from typing import Any
 
 from reports.audit import NAMES
 from reports.metric_rows import LARGE, metric_name
-from reports.number_words import begun, number_words
+from reports.number_words import begun, joined, number_words
 
 _SHOWN = {
     "head": "the head, from the image's embedding",
@@ -76,9 +76,10 @@ def image_sentence(entry: Mapping[str, Any]) -> tuple[str, str]:
     if values["told"]["value"] is None:
         return "What table and files alone tell of this label is not estimable: too few test groups.", "unknown"
     names = [escape(NAMES.get(name, name)) for name in entry["attributes"]["told"]]
-    listed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    listed = joined([*names[:_NAMED], *([f"{len(names) - _NAMED} more"] if len(names) > _NAMED else [])])
+    reach = "reaches" if len(names) == 1 else "reach"
     numbers = (
-        f"{begun(listed)} alone reach {_metric(found)} {number_words(values['told'])} in {found['groups']:,} test "
+        f"{begun(listed)} alone {reach} {_metric(found)} {number_words(values['told'])} in {found['groups']:,} test "
         f"groups, where the head reaches {number_words(values['head'])}."
     )
     ahead, behind = _signs(found, _difference(found, "head", "told"))
@@ -158,7 +159,7 @@ def marks_sentence(cues: Mapping[str, Any]) -> tuple[str, str]:
     if behind:
         return f"Hiding the burned-in marks raises the head's score: {numbers}", "worse"
     said = f"No part of the head's score was seen to hang on burned-in marks: {numbers}"
-    told = cues["metric"] == "macro_auroc" and difference["high"] < LARGE
+    told = str(cues["metric"]).endswith("auroc") and difference["high"] < LARGE
     return said, "better" if told else "unknown"
 
 

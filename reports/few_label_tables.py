@@ -6,12 +6,10 @@ from typing import Any
 
 from reports.few_label_words import (
     bound_text,
-    capitalised,
     compared_pairs,
     groups_phrase,
     has_interval,
     no_interval,
-    number_text,
     outside_ends,
     own_setting,
     p_text,
@@ -32,6 +30,7 @@ from reports.metric_rows import (
     start_name,
     starts_in,
 )
+from reports.number_words import begun, decimal
 
 OPERATING = {
     "sensitivity": "the share of objects with the finding that are called positive",
@@ -113,7 +112,7 @@ def metrics_table(column: Column, metrics: Sequence[str], caption: str) -> str:
         towards = "" if better == "neither" else f' <span class="soft">{better} is better</span>'
         groups.append(
             (
-                f"{escape(capitalised(metric_name(metric)))}{towards}",
+                f"{escape(begun(metric_name(metric)))}{towards}",
                 _start_lines(values, differences, column.digits(metric)),
             )
         )
@@ -144,7 +143,7 @@ def class_table(column: Column, metric: str, rows: Sequence[Row]) -> str:
     better = column.better(metric)
     towards = "" if better == "neither" else f"{better} is better"
     name = class_metric_name(metric, column.kind)
-    title = f"{capitalised(name)} of each class"
+    title = f"{begun(name)} of each class"
     table = _sized_table(column, caption_html(f"{column.label}: {name} of each class", towards), groups, mine)
     return details(title, table + _notes(mine))
 
@@ -239,7 +238,7 @@ def details(summary: str, inside: str) -> str:
 
 def caption_html(title: str, soft: str) -> str:
     about = f' <span class="soft">{escape(soft)}</span>' if soft else ""
-    return f"<caption>{escape(capitalised(title) if ':' not in title else title)}{about}</caption>"
+    return f"<caption>{escape(begun(title) if ':' not in title else title)}{about}</caption>"
 
 
 def _notes(rows: Iterable[Row]) -> str:
@@ -260,10 +259,10 @@ def cell_html(row: Row | None, digits: int, *, signed: bool = False) -> str:
         return NOTHING
     if not is_number(row["value"]):
         return '<span class="soft">not estimable</span>'
-    value = number_text(row["value"], digits, signed=signed)
+    value = decimal(row["value"], digits, signed=signed)
     if not has_interval(row):
         return f'{value} <span class="interval wrap">{no_interval(row)}</span>'
-    low, high = (number_text(row[bound], digits, signed=signed) for bound in ("low", "high"))
+    low, high = (decimal(row[bound], digits, signed=signed) for bound in ("low", "high"))
     if signed and (row["low"] > 0 or row["high"] < 0):
         value = f"<b>{value}</b>"
     name = "p_holm" if is_number(row.get("p_holm")) else "p"

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from html import escape, unescape
-from typing import Any
 
 from reports.metric_rows import (
     Column,
@@ -17,6 +16,7 @@ from reports.metric_rows import (
     starts_in,
     verdict,
 )
+from reports.number_words import begun, decimal, joined
 
 _VERDICTS = {
     "better": "better than",
@@ -38,6 +38,8 @@ def headline_sentence(column: Column, size: int | None) -> str:
     where = f"With {_labels_phrase(column, row)}"
     if not is_number(row["value"]):
         return f"{where}, the difference in {name} between {start} and {other} alone is {_not_estimable(row)}."
+    if row["value"] == row.get("low") == row.get("high") == 0:
+        return f"{where}, {start} and {other} have the same encoder, which was kept: nothing differs in {name}."
     direction = "" if better == "neither" else f"; {better} is better"
     words = {
         "better": f"{start} is better than {other} alone",
@@ -51,8 +53,8 @@ def headline_sentence(column: Column, size: int | None) -> str:
     one, two = at.get(row["start"]), at.get(row["difference_to"])
     sides = ""
     if one and two and row["metric"] == column.metric and is_number(one["value"]) and is_number(two["value"]):
-        sides = f", {number_text(one['value'], digits)} against {number_text(two['value'], digits)}"
-    difference = number_text(row["value"], digits, signed=True)
+        sides = f", {decimal(one['value'], digits)} against {decimal(two['value'], digits)}"
+    difference = decimal(row["value"], digits, signed=True)
     return f"{where}, {words}: {name}{sides}, difference {difference} ({_sureness(row, digits)}{direction})."
 
 
@@ -75,8 +77,8 @@ def equal_sentence(row: Row, unit: str = "labels per class") -> str:
     return f"{who} equals {other} with {bound_text(row, 'value')} ({interval})."
 
 
-def differences_in_words(column: Column) -> str:
-    """What the intervals of each pair of starts say, with which numbers of labels."""
+def differences_in_words(column: Column) -> list[str]:
+    """What the intervals of each pair of starts say, with which numbers of labels: plain sentences."""
     differences = column.differences()
     said = []
     for start, other in compared_pairs(differences):
@@ -84,25 +86,19 @@ def differences_in_words(column: Column) -> str:
             (r for r in differences if (r["start"], r["difference_to"]) == (start, other)),
             key=lambda row: size_order(row["labels_per_class"]),
         )
-        parts = []
-        for state, words in _VERDICTS.items():
-            sizes = sizes_in(row for row in rows if verdict(row) == state)
-            if sizes:
-                parts.append(
-                    f"{words} {escape(start_name(other))} with {_listed(sizes)} {unit_text(column.unit(), sizes[-1])}"
-                )
+        states = [(words, [row for row in rows if verdict(row) == state]) for state, words in _VERDICTS.items()]
         open_ = [row for row in rows if verdict(row) == "unknown"]
-        for words, sizes in (
-            ("not estimable", sizes_in(row for row in open_ if not is_number(row["value"]))),
-            ("without an interval", sizes_in(row for row in open_ if is_number(row["value"]))),
-        ):
-            if sizes:
-                parts.append(
-                    f"{words} against {escape(start_name(other))} with {_listed(sizes)} "
-                    f"{unit_text(column.unit(), sizes[-1])}"
-                )
-        said.append(f"<li>{capitalised(escape(start_name(start)))}: {'; '.join(parts)}.</li>")
-    return f'<ul class="findings">{"".join(said)}</ul>' if said else ""
+        states += [
+            ("not estimable against", [row for row in open_ if not is_number(row["value"])]),
+            ("without an interval against", [row for row in open_ if is_number(row["value"])]),
+        ]
+        parts = []
+        for words, found in states:
+            if sizes := sizes_in(found):
+                unit = unit_text(column.unit(), sizes[-1])
+                parts.append(f"{words} {start_name(other)} with {joined([size_text(size) for size in sizes])} {unit}")
+        said.append(f"{begun(start_name(start))}: {'; '.join(parts)}.")
+    return said
 
 
 def _without_comparison(column: Column) -> str:
@@ -111,7 +107,7 @@ def _without_comparison(column: Column) -> str:
     starts = starts_in(values)
     if not values:
         return "No value was measured."
-    names = _joined([escape(start_name(start)) for start in starts])
+    names = joined([escape(start_name(start)) for start in starts])
     if "continued" in starts and "imagenet" in starts:
         return "Continued pretraining and ImageNet were both measured, but no paired difference between them."
     absent = "ImageNet alone was not" if "continued" in starts else "Continued pretraining was not"
@@ -120,9 +116,9 @@ def _without_comparison(column: Column) -> str:
         return f"{absent} measured, so there is no difference to show; measured: {names}."
     ends = sorted(known, key=lambda row: size_order(row["labels_per_class"]))
     digits, name = column.digits(), escape(metric_name(column.metric))
-    said = [f"{number_text(row['value'], digits)} with {_labels_phrase(column, row)}" for row in (ends[0], ends[-1])]
+    said = [f"{decimal(row['value'], digits)} with {_labels_phrase(column, row)}" for row in (ends[0], ends[-1])]
     return (
-        f"{absent} measured, so there is no difference to show. {capitalised(names)}: {name} "
+        f"{absent} measured, so there is no difference to show. {begun(names)}: {name} "
         + " and ".join(dict.fromkeys(said))
         + "."
     )
@@ -152,7 +148,7 @@ def _sureness(row: Row, digits: int) -> str:
 def _interval_words(row: Row, digits: int) -> str:
     if not has_interval(row):
         return no_interval(row)
-    low, high = (number_text(row[bound], digits, signed=True) for bound in ("low", "high"))
+    low, high = (decimal(row[bound], digits, signed=True) for bound in ("low", "high"))
     return f"95&nbsp;% interval {low} to {high}"
 
 
@@ -213,25 +209,9 @@ def groups_phrase(rows: Iterable[Row]) -> str:
     return f", {count} test {'group' if groups[-1] == 1 else 'groups'}"
 
 
-def number_text(value: Any, digits: int, *, signed: bool = False) -> str:
-    return f"{float(value):{'+' if signed else ''},.{digits}f}".replace("-", "−")
-
-
 def size_text(size: int | None) -> str:
     return "all" if size is None else f"{int(size):,}"
 
 
 def unit_text(unit: str, size: int | None) -> str:
     return unit.replace("labels", "label", 1) if size == 1 else unit
-
-
-def _listed(sizes: Sequence[int | None]) -> str:
-    return _joined([size_text(size) for size in sizes])
-
-
-def _joined(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
-
-
-def capitalised(text: str) -> str:
-    return text[:1].upper() + text[1:]

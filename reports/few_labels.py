@@ -21,7 +21,6 @@ from reports.few_label_tables import (
     operating_meaning,
 )
 from reports.few_label_words import (
-    capitalised,
     differences_in_words,
     equal_sentence,
     headline_sentence,
@@ -38,6 +37,7 @@ from reports.metric_rows import (
     metric_name,
     verdict,
 )
+from reports.number_words import begun
 
 KIND_NAMES = {
     "classes": "one of several classes",
@@ -125,11 +125,11 @@ def _column(column: Column, size: int | None, name: str) -> str:
             f'<div class="label-column" id="{name}">',
             f"<h3>{escape(column.label)}{soft}</h3>",
             f'<div class="verdict {state}"><p><strong>{title}.</strong> '
-            f"{capitalised(headline_sentence(column, size))}</p>"
+            f"{begun(headline_sentence(column, size))}</p>"
             f"{sentence}</div>",
             f'<div class="figure">{figure}</div>' if figure else "",
             main_table(column, "balanced"),
-            differences_in_words(column),
+            _listed(differences_in_words(column)),
             equal_table(column, equal) if len(equal) > 1 else "",
             details(_secondary_title(column), _secondary(column)),
             details("Heads and features compared", heads_and_features(column, size)),
@@ -164,7 +164,7 @@ def _secondary(column: Column) -> str:
             "<h4>When positive is called</h4><p>The threshold was chosen on the labels that the head was trained on, "
             'never on test objects.</p><dl class="terms">'
             + "".join(
-                f"<dt>{escape(capitalised(metric_name(name)))}</dt><dd>{OPERATING[operating_meaning(name) or '']}</dd>"
+                f"<dt>{escape(begun(metric_name(name)))}</dt><dd>{OPERATING[operating_meaning(name) or '']}</dd>"
                 for name in meant
             )
             + "</dl>"
@@ -173,3 +173,7 @@ def _secondary(column: Column) -> str:
         parts.append(metrics_table(column, operating, caption_html("At the chosen threshold", setting_words)))
     parts += [class_table(column, name, classes) for name in dict.fromkeys(str(row["metric"]) for row in classes)]
     return "".join(parts)
+
+
+def _listed(said: Sequence[str]) -> str:
+    return f'<ul class="findings">{"".join(f"<li>{escape(one)}</li>" for one in said)}</ul>' if said else ""

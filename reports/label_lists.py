@@ -18,9 +18,9 @@ MOST = 24  # rows shown of a list
 class LabelList:
     """One section: its id on the page, heading, finding, what to make of it, the file that holds all rows, the first.
 
-    `rows` hold rank (from 1), object_id, score (-1 to 1) and notes (texts), each with its picture in `pictures` (RGB,
-    0..255; None: no pictures); no rows give no section. Raises ValueError for more than 24 rows, and where there is not
-    one picture a row.
+    `rows` hold rank (from 1), object_id, score (-1 to 1; None in a list without) and notes (texts), each with its
+    picture in `pictures` (RGB, 0..255; None: no pictures); no rows give no section. Raises ValueError for more than 24
+    rows, and where there is not one picture a row.
     """
 
     anchor: str

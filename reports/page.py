@@ -34,7 +34,8 @@ SCRIPTS = ("selection.js", "page.js")
 class Page:
     """What the report shows; raises ValueError where two parts do not fit each other, and for no objects at all.
 
-    `notices` are sentences for a banner ("These galaxies are simulated."), `findings` for a list. The map is
+    `notices` are sentences for a banner ("These galaxies are simulated."), `findings` for a list; `begins` are those
+    that a section begins with, by "map", "anomalies", "trouble" and "training". The map is
     `object_ids` (unique) at `xy` (finite), coloured by any of `columns`: name to one value per object, texts or
     numbers, unknown where None, NaN or "". `thumbnails` (RGB, 0..255) belong to the rows `thumbnail_rows`, or to all
     objects in order where that is None. `metrics` are the rows of metrics.json, `trust` the entries of certainty.json,
@@ -56,6 +57,7 @@ class Page:
     columns: Mapping[str, Any] = field(default_factory=dict)
     notices: Sequence[str] = ()
     findings: Sequence[str] = ()
+    begins: Mapping[str, Sequence[str]] = field(default_factory=dict)
     thumbnails: UInt8[np.ndarray, "m t t 3"] | None = None
     thumbnail_rows: Int64[np.ndarray, " m"] | None = None
     metrics: Sequence[Mapping[str, Any]] = ()
@@ -130,6 +132,7 @@ def write_page(path: Path, page: Page) -> None:
         projection="UMAP" if count >= FEWEST_FOR_UMAP else "principal components",
         notices=sections.sentences(page.notices, "notices"),
         findings=sections.sentences(page.findings, "findings", empty="None were written for this run."),
+        map_begins=sections.begun_with(page.begins.get("map", ())),
         few_labels=sections.few_labels(page.metrics),
         trust_link='\n<a href="#trust">Trust</a>' if page.trust else "",
         trust=trust_section(page.trust),
@@ -139,12 +142,15 @@ def write_page(path: Path, page: Page) -> None:
         subgroups=subgroups_section(page.subgroups),
         saliency_link=saliency_link(page.saliency),
         saliency=saliency_section(page.saliency),
+        anomalies_begin=sections.begun_with(page.begins.get("anomalies", ())),
         anomalies=sections.anomalies(page.anomalies, page.anomaly_pictures, row_of, trouble_apart=bool(page.trouble)),
         trouble_link='\n<a href="#input-trouble">Input trouble</a>' if page.trouble else "",
         trouble=_trouble(page, row_of),
         label_list_links=label_list_links(page.label_lists),
         label_lists=label_list_sections(page.label_lists, row_of),
-        training=sections.training(page.training, page.guard) + panels_section(page.panels),
+        training=sections.begun_with(page.begins.get("training", ()))
+        + sections.training(page.training, page.guard)
+        + panels_section(page.panels),
         left_out=sections.left_out(page.quarantine, kept=count),
         provenance=sections.provenance(page.provenance),
         card_link='\n<a href="#model-card">Model card</a>' if page.card else "",
@@ -164,6 +170,7 @@ def _trouble(page: Page, row_of: Mapping[str, int]) -> str:
     return (
         '<section id="input-trouble" aria-labelledby="input-trouble-heading">\n'
         '<h2 id="input-trouble-heading">Input trouble</h2>\n'
+        f"{sections.begun_with(page.begins.get('trouble', ()))}"
         f"{sections.trouble(page.trouble, page.trouble_pictures, row_of)}\n</section>"
     )
 

@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 
 from reports.few_labels import few_labels as few_labels  # one of the sections that page.py asks for
 from reports.figures import training_curves
+from reports.number_words import percent
 from reports.payload import webp
 
 SENTENCES_IN_ONE_COLUMN = 12
@@ -25,6 +26,12 @@ def sentences(items: Sequence[str], css_class: str, empty: str = "") -> str:
     # All stay in sight: the last sentence may be the warning.
     css_class += " many" if len(items) > SENTENCES_IN_ONE_COLUMN else ""
     return f'<ul class="{css_class}"{label}>' + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
+
+
+def begun_with(said: Sequence[str]) -> str:
+    """The finding of a section, at its head; nothing for none."""
+    told = "".join(f"<p>{escape(sentence)}</p>" for sentence in said)
+    return f'<div class="verdict unknown">{told}</div>' if told else ""
 
 
 def anomalies(
@@ -121,7 +128,7 @@ def left_out(quarantine: Mapping[str, int], kept: int) -> str:
         return "<p>Nothing: every object of the catalog was read.</p>"
     rows = "".join(
         f'<tr><th scope="row">{escape(str(reason))}</th><td class="number">{count:,}</td>'
-        f'<td class="number">{count / (total + kept):.2%}</td></tr>'
+        f'<td class="number">{percent(count / (total + kept), 2)}</td></tr>'
         for reason, count in sorted(quarantine.items(), key=lambda item: (-item[1], item[0]))
     )
     return (
@@ -166,10 +173,14 @@ def cards(
             links += f'<button type="button" data-row="{row_of[name]}">on the map</button>'
         shown.append(
             f'<li>{picture}<div class="heading"><span class="rank">{int(item["rank"])}</span>'
-            f'<span class="score" title="score">{_score(item["score"])}</span></div>'
+            f"{_score_html(item)}</div>"
             f'<div class="id">{escape(name)}</div>{flags}<div class="links">{links}</div></li>'
         )
     return f'<ol class="anomalies">{"".join(shown)}</ol>'
+
+
+def _score_html(item: Mapping[str, Any]) -> str:
+    return "" if item["score"] is None else f'<span class="score" title="score">{_score(item["score"])}</span>'
 
 
 def _link(named: tuple[str, str]) -> str:
@@ -190,9 +201,9 @@ def _flattened(group: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str
 
 def _fact(value: Any) -> str:
     if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "unknown"}[value]
+        return {True: "yes", False: "no", None: "not set"}[value]
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_fact, value))
+        return ", ".join(map(_fact, value)) or "none"
     if isinstance(value, Mapping):
         return "none"
     return f"{value:.6g}" if isinstance(value, float) else str(value)

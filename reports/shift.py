@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reports.number_words import p_words
+from reports.number_words import p_words, percent
 
 ALPHA = 0.05
 ASSUMED = "if objects of one answer look alike in both"
@@ -48,10 +48,10 @@ def _shares(entry: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
     more = "more than chance explains" if changed else "no more than chance explains"
     return (
         f"{entry['label']}: among these {entry['objects']:,} new objects the scores suggest "
-        f"{_percent(answer['now'][place])} {name} ({_percent(answer['low'][place])} to "
-        f"{_percent(answer['high'][place])}), among the labelled test objects {_percent(answer['test'][place])}, "
+        f"{percent(answer['now'][place])} {name} ({percent(answer['low'][place])} to "
+        f"{percent(answer['high'][place])}), among the labelled test objects {percent(answer['test'][place])}, "
         f"{ASSUMED}: a difference {more} (p {p_words(answer['p_holm'])}). Of the labels that the run learnt from, "
-        f"{_percent(answer['trained'][place])} are {name}."
+        f"{percent(answer['trained'][place])} are {name}."
     )
 
 
@@ -72,11 +72,7 @@ def _far(far: Mapping[str, Any]) -> str:
         else "no more than chance explains"
     )
     return (
-        f"{_percent(far['value'])} ({_percent(far['low'])} to {_percent(far['high'])}) of {far['groups']:,} new groups "
-        f"are far from every labelled object, where {_percent(far['promised'])} would be expected and "
-        f"{_percent(before['value'])} of the labelled test groups were: {verdict} (p {p_words(far['p_holm'])})."
+        f"{percent(far['value'])} ({percent(far['low'])} to {percent(far['high'])}) of {far['groups']:,} new groups "
+        f"are far from every labelled object, where {percent(far['promised'])} would be expected and "
+        f"{percent(before['value'])} of the labelled test groups were: {verdict} (p {p_words(far['p_holm'])})."
     )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if 0.1 <= share <= 0.9 or share in (0, 1) else f"{100 * share:.1f} %"

@@ -41,7 +41,7 @@ def gap_sentence(entry: Mapping[str, Any]) -> tuple[str, str]:
     asked = f"{len(tested)} attribute{'' if len(tested) == 1 else 's'} asked about"
     shown = f"{begun(_pair(first))}; a difference of {number_words({**first, 'value': first['difference']})}"
     if not clear:
-        blind = any(gap["metric"] != "macro_auroc" or gap["noticed"] > LARGE for gap in tested)
+        blind = any(not gap["metric"].endswith("auroc") or gap["noticed"] > LARGE for gap in tested)
         return (
             f"No gap beyond chance was noticed, {asked}. The largest difference: {_pair(first)} (p = "
             f"{first['p_holm']:.2f})."
@@ -85,7 +85,7 @@ def transfer_sentence(transfer: Mapping[str, Any]) -> tuple[str, str]:
         f" {len(gained)} of {len(across)} heads do better elsewhere than those that learnt there." if gained else ""
     )
     most = max(float(cell["loss"]["high"]) for cell in across)
-    blind = transfer["metric"] != "macro_auroc" or most > LARGE
+    blind = not transfer["metric"].endswith("auroc") or most > LARGE
     return (
         f"No loss beyond chance was noticed where a head is tested at another {name} than it learnt at. The largest: "
         f"{number_words(worst['loss'])} from {escape(str(worst['trained']))} to {escape(str(worst['tested']))}, "

@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from reports.figures import reliability_curve
-from reports.number_words import p_words
+from reports.number_words import p_words, percent
 from reports.vote_trust import votes_part
 
 HOW = {
@@ -53,7 +53,7 @@ def _question(entry: Mapping[str, Any], asked: Mapping[str, Any], name: str) -> 
     figure = reliability_curve(asked["before"], after, name, "Scores against how often they were right")
     return (
         f'{heading}<div class="verdict {"better" if sound else "worse"}"><p><strong>{verdict_sentence(asked)}</strong> '
-        f"{error_sentence(asked)}</p><p>{_html(sets_sentence(asked))}</p></div>"
+        f"{error_sentence(asked)}</p><p>{escape(sets_sentence(asked))}</p></div>"
         f'<div class="figure">{figure}</div>{_by_class(asked)}'
     )
 
@@ -91,10 +91,10 @@ def sets_sentence(asked: Mapping[str, Any]) -> str:
         return "No sets: of fewer than 9 groups, or of some answer of none, a head could leave the labels out."
     low, high = sets["range"]
     return (
-        f"Sets of answers that promise to hold the truth in {sets['promised']:.0%} of objects held it in "
+        f"Sets of answers that promise to hold the truth in {percent(sets['promised'])} of objects held it in "
         f"{_share(sets)} of {sets['groups']:,} test groups. By the luck of the {sets['rows']:,} groups they were "
-        f"calibrated on, between {low:.0%} and {high:.0%} had to be expected. They have {sets['size']:.2f} answers on "
-        f"average; {sets['one']:.0%} have one."
+        f"calibrated on, between {percent(low, 0)} and {percent(high, 0)} had to be expected. They have "
+        f"{sets['size']:.2f} answers on average; {percent(sets['one'], 0)} have one."
     )
 
 
@@ -103,7 +103,7 @@ def _by_class(asked: Mapping[str, Any]) -> str:
     if sets is None or len(sets["class"]) < 2:
         return ""
     rows = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td class="number">{_html(_share(covered))}</td>'
+        f'<tr><th scope="row">{escape(name)}</th><td class="number">{escape(_share(covered))}</td>'
         f'<td class="number">{covered["groups"]:,}</td></tr>'
         for name, covered in sets["class"].items()
     )
@@ -116,7 +116,7 @@ def _by_class(asked: Mapping[str, Any]) -> str:
 
 
 def _far(far: Mapping[str, Any] | None) -> str:
-    return f"<p>{_html(far_sentence(far))}</p>"
+    return f"<p>{escape(far_sentence(far))}</p>"
 
 
 def far_sentence(far: Mapping[str, Any] | None) -> str:
@@ -132,13 +132,9 @@ def far_sentence(far: Mapping[str, Any] | None) -> str:
         )
     return (
         f"{_share(far)} of the labelled test groups are far from every labelled object of the training half, where "
-        f"{far['promised']:.0%} would be expected of objects of the same kinds.{told}"
+        f"{percent(far['promised'], 0)} would be expected of objects of the same kinds.{told}"
     )
 
 
 def _share(facts: Mapping[str, Any]) -> str:
-    return f"{100 * facts['value']:.1f}\u00a0% ({100 * facts['low']:.1f} to {100 * facts['high']:.1f})"
-
-
-def _html(text: str) -> str:
-    return escape(text).replace("\u00a0", "&nbsp;")
+    return f"{100 * facts['value']:.1f} % ({100 * facts['low']:.1f} to {100 * facts['high']:.1f})"

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from reports.number_words import percent
+
 STATES = {"calibrated": "better", "too narrow": "worse", "too wide": "worse", "not estimable": "unknown"}
 
 
@@ -26,6 +28,12 @@ def verdict_sentence(votes: Mapping[str, Any]) -> str:
     groups = f"{votes['groups']:,}"
     if votes["called"] == "not estimable":
         return f"Whether intervals of votes hold what they promise is not estimable: {groups} test groups are too few."
+    beyond = any(level["low"] > 0 or level["high"] < 0 for level in votes["levels"])
+    if votes["called"] == "calibrated" and beyond:
+        return (
+            f"Intervals of votes may be trusted to {100 * votes['tolerated']:.0f} points: they held nearly as many of "
+            f"the votes of {groups} test groups as expected."
+        )
     if votes["called"] == "calibrated":
         return f"Intervals of votes may be trusted: they held as many of the votes of {groups} test groups as expected."
     meant = "volunteers disagreed more than was predicted" if votes["called"] == "too narrow" else "they hold too much"
@@ -37,8 +45,8 @@ def held_sentence(votes: Mapping[str, Any]) -> str:
     level = votes["levels"][0]
     difference = f"{100 * level['low']:+.1f} to {100 * level['high']:+.1f} points".replace("-", "−")
     return (
-        f"Intervals that promise {level['promised']:.0%} held {_percent(level['value'])} of the counts, where "
-        f"{_percent(level['expected'])} were expected, since counts are whole (difference {difference}, 95 % "
+        f"Intervals that promise {percent(level['promised'])} held {percent(level['value'], 1)} of the counts, where "
+        f"{percent(level['expected'], 1)} were expected, since counts are whole (difference {difference}, 95 % "
         f"interval). Those of predictions.parquet are for {votes['volunteers']:,} volunteers."
     )
 
@@ -60,20 +68,17 @@ def _likelihood(votes: Mapping[str, Any]) -> str:
 
 def _table(votes: Mapping[str, Any]) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{name}</th><td class="number">{_percent(facts["value"])}</td>'
-        f'<td class="number">{_percent(facts["expected"])}</td></tr>'
+        f'<tr><th scope="row">{name}</th><td class="number">{percent(facts["value"], 1)}</td>'
+        f'<td class="number">{percent(facts["expected"], 1)}</td></tr>'
         for name, facts in [
-            *((f"all answers, {level['promised']:.0%} intervals", level) for level in votes["levels"]),
+            *((f"all answers, {percent(level['promised'])} intervals", level) for level in votes["levels"]),
             *((escape(name), facts) for name, facts in votes["answers"].items()),
         ]
     )
     return (
         "<details><summary>Intervals by answer</summary><p>Exploratory: of single answers those of "
-        f'{votes["levels"][0]["promised"]:.0%}.</p><div class="scroll"><table><thead><tr><th scope="col">Answer</th>'
+        f"{percent(votes['levels'][0]['promised'])}.</p>"
+        '<div class="scroll"><table><thead><tr><th scope="col">Answer</th>'
         '<th scope="col" class="number">Held</th><th scope="col" class="number">Expected</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div></details>"
     )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"

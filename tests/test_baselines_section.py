@@ -67,7 +67,7 @@ def test_what_needs_no_image_stands_beside_the_head(told: float | None, words: s
     assert f'<div class="verdict {state}"><p><strong>' in text
     assert words in text
     if told is not None:
-        assert "&lt;view&gt;, number range" in text
+        assert "&lt;view&gt; and number range" in text
         assert f"alone reach macro AUROC {told:.3f}" in text
         assert "in 1,200 test groups, where the head reaches 0.800 (0.770 to 0.830)." in text
 

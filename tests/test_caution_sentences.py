@@ -13,7 +13,7 @@ def test_each_warning_is_one_finding() -> None:
     audit = [audited("<view>", number(0.93), number(0.62), True), audited("site", number(0.95), number(0.7), True)]
     said = caution_sentences(audit, [owed(told=0.9)], [grouped([gap("<sex>", ("F", "M"), p=0.004)])])
     assert len(said) == 3
-    assert said[0].startswith("<sick>: A score higher than the head's needs no image. <view>, ")
+    assert said[0].startswith("<sick>: A score higher than the head's needs no image. <view> and ")
     assert said[1] == "<sick>: 2 attributes could serve as a shortcut: site, <view>."
     assert said[2].startswith("<sick>: Scores differ by <sex> more than chance explains")
 

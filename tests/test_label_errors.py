@@ -80,7 +80,7 @@ def test_labels_of_the_test_half_teach_nothing():
     train = np.arange(900) < 600
     one = found(x, given, 3, train=train)
     other = found(x, np.where(train, given, (true + 1) % 3), 3, train=train)
-    for name in ("judged", "wrong", "p", "planted", "precision", "before"):
+    for name in ("judged", "right", "wrong", "p", "planted", "precision", "before"):
         assert getattr(one, name) == getattr(other, name), name
     np.testing.assert_array_equal(one.rows[train[one.rows]], other.rows[train[other.rows]])
     np.testing.assert_array_equal(one.score[train[one.rows]], other.score[train[other.rows]])

@@ -147,7 +147,7 @@ def test_what_to_label_next_is_unlabelled_and_of_the_training_half(done: Done) -
         mine = found[found["label"] == label]
         assert set(mine["object_id"]) == open_
         assert mine["rank"].tolist() == list(range(1, len(open_) + 1))
-        assert mine["why"].str.contains(r"far from every label \(distance \.\d\d, farther than \d+ % of all\)").any()
+        assert mine["why"].str.contains(r"^one of \d+ alike(?:, none labelled| without a label, beside)").any()
     counts = {row["label"]: row["troubled"] for row in done.run.manifest["steps"]["classify"]["to_label"]}
     assert counts == dict.fromkeys(("colour", "marks", "brightness"), len(troubled))
     assert found[found["label"] == "colour"]["why"].str.contains(r"between (?:red|blue) [1.]\.?\d+ and").any()
@@ -197,13 +197,12 @@ def test_without_labels_the_lists_are_empty_tables_and_no_sections(done: Done, t
     assert json.loads(plain.files.manifest.read_text())["steps"]["classify"]["label_errors"] == []
 
 
-def test_the_stronger_reason_comes_first() -> None:
+def test_why_says_what_an_object_stands_for_and_what_the_head_cannot_decide() -> None:
     asked = Targets("classes", np.zeros((1, 1)), ("smooth", "disk", "artifact"))
-    prediction = np.array([0.38, 0.41, 0.21])
-    far, between = "far from every label (distance .31, farther than 97 % of all)", "between disk .41 and smooth .38"
-    assert _why(asked, prediction, 0.31, 0.974, 0.2) == far
-    assert _why(asked, prediction, 0.31, 0.974, 0.99) == f"{between}; {far}"
-    assert _why(asked, prediction, 0.31, 0.2, 0.3) == between
-    assert _why(Targets("real", np.zeros((1, 1)), ("z",)), np.array([3.0]), 1.2, 1.0, 0.5) == (
-        "far from every label (distance 1.20, farther than 99 % of all)"
-    )
+    prediction, between = np.array([0.38, 0.41, 0.21]), "between disk .41 and smooth .38"
+    assert _why(asked, prediction, 41, 0) == f"one of 41 alike, none labelled; {between}"
+    assert _why(asked, prediction, 41, 2) == f"one of 41 alike without a label, beside 2 with one; {between}"
+    assert _why(asked, prediction, 1, 0) == f"like no other; {between}"
+    assert _why(asked, prediction, 1, 3) == f"alone without a label among its like, beside 3 with one; {between}"
+    value = Targets("real", np.zeros((1, 1)), ("z",))
+    assert _why(value, np.array([3.0]), 1200, 0) == "one of 1,200 alike, none labelled"

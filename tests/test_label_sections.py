@@ -29,9 +29,10 @@ def shown(count: int = 2, text: str = "x", **changes: Any) -> LabelList:
 def test_signs_come_with_counts_and_with_what_the_list_is_worth() -> None:
     said = suspect_sentences([record("type"), clear("bar", 0.314), record("ring", suspects=1, wrong=0.02)])
     assert said[0] == (
-        "There are more firm contradictions of a head that has not seen the labels than classes that overlap explain, "
-        "so some labels are wrong. Listed, with many that may be overlap alone: 145 of type (at most 10 % of its "
-        "labels, overlap included), 1 of ring (at most 2.0 % of its labels, overlap included)."
+        "There are more firm contradictions of a head that has not seen the labels than classes that overlap explain: "
+        "some labels are wrong, or the embedding misleads the head. Listed, with many that may be overlap alone: "
+        "145 of type (at most 10 % of its labels, overlap included), 1 of ring (at most 2.0 % of its labels, overlap "
+        "included)."
     )
     assert said[1] == (
         "type: with 144 labels made wrong on purpose, 48 % of the first places of such a list were those and "
@@ -39,6 +40,11 @@ def test_signs_come_with_counts_and_with_what_the_list_is_worth() -> None:
     )
     assert said[-1] == "No sign of wrong labels beyond what classes that overlap explain: bar (p = 0.31)."
     assert len(said) == 4
+    weak = suspect_sentences([record("type", right=0.61)])
+    assert weak[1] == (
+        "type: the head predicts 61 % of the labels that it has not seen; below 80 % such a list is mostly overlap."
+    )
+    assert len(suspect_sentences([record("type", right=0.8)])) == 2
 
 
 def test_nothing_is_claimed_where_nothing_could_be_tested() -> None:
@@ -55,6 +61,9 @@ def test_what_is_proposed_is_counted() -> None:
         "To label next in the training half: 100 of 12,000 without a label of type (240 have one)."
     )
     assert next_labels_sentence([none]) is None
+    drawn = next_labels_sentence([some | {"labelled": 12, "drawn": True}])
+    assert drawn is not None
+    assert "(12 have one; drawn at random, since choosing is worth nothing yet with fewer than 5 a class)" in drawn
     left_out = next_labels_sentence([some | {"troubled": 1}])
     assert left_out is not None
     assert left_out.endswith("(240 have one). Left out: 1 image in input trouble.")

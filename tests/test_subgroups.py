@@ -55,8 +55,8 @@ def test_every_metric_in_every_level_is_that_of_its_rows() -> None:
         rows = label.question.test & (attribute.level == attribute.names.index(level["level"]))
         truth, told = label.question.y[rows, 0], label.scores[rows, 1]
         expected = {
-            "macro_auroc": roc_auc_score(truth, told),
-            "macro_auprc": average_precision_score(truth, told),
+            "auroc": roc_auc_score(truth, told),
+            "auprc": average_precision_score(truth, told),
             "auprc_no_skill": truth.mean(),
             "brier": brier_score_loss(truth, told),
             "sensitivity": (told[truth == 1] >= 0.5).mean(),

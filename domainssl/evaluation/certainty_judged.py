@@ -54,12 +54,13 @@ def judged(
 def _reliable(
     scores: Float64[np.ndarray, "n k"], truth: Int64[np.ndarray, " n"], rng: np.random.Generator
 ) -> dict[str, Any]:
-    """Of two classes it is asked how often the second is true, of more the likeliest."""
+    """Of two classes it is asked how often the second is true, of more the likeliest; so is the Brier score."""
     chosen = np.ones(len(scores), np.int64) if scores.shape[1] == 2 else scores.argmax(axis=1)
     said = scores[np.arange(len(scores)), chosen]
     found = reliability(said, truth == chosen, np.arange(len(truth)), rng)
     curve = {"said": found.said.tolist(), "seen": found.seen.tolist(), "counts": found.counts.tolist()}
-    brier = float(((scores - np.eye(scores.shape[1])[truth]) ** 2).sum(axis=1).mean())
+    wrong = (scores - np.eye(scores.shape[1])[truth]) ** 2
+    brier = float((wrong[:, 1] if scores.shape[1] == 2 else wrong.sum(axis=1)).mean())
     numbers = {"error": found.error, "expected": found.expected, "noticed": found.noticed, "p": found.p}
     numbers |= {"groups": found.groups, "needed": MINIMUM, "brier": brier}
     return {"called": found.called, **numbers, **curve}

@@ -185,8 +185,8 @@ CLASS_METRICS: dict[str, Metric] = {
 }
 
 YES_NO_METRICS: dict[str, Metric] = {
-    "macro_auroc": Metric(_of_yes(_auroc), "higher", "classes"),
-    "macro_auprc": Metric(_of_yes(_average_precision), "higher", "classes"),
+    "auroc": Metric(_of_yes(_auroc), "higher", "classes"),
+    "auprc": Metric(_of_yes(_average_precision), "higher", "classes"),
     "auprc_no_skill": Metric(_of_yes(_no_skill), "neither", "classes"),
     "balanced_accuracy": Metric(_mean_of_recalls, "higher", "all"),
     "brier": Metric(_of_yes(_brier), "lower", "all"),

@@ -35,6 +35,7 @@ from domainssl.heads.labels import standardised_rows
 from domainssl.heads.linear import fit_linear_at
 from domainssl.heads.linear_out_of_fold import linear_out_of_fold, whole_group_folds
 
+ENOUGH = 0.8  # share of labels that the head predicts, below which a list is mostly overlap
 PLANTED = 0.1  # share of the training half's labels that are made wrong on purpose
 FIRST = 100  # places of the list whose precision is measured
 
@@ -46,16 +47,18 @@ class LabelErrors:
 
     `rows` are those asked about, `suggested` the classes that the head holds for right, `score` by how much these are
     more probable (-1 to 1). `judged` labels of the training half had a say, of which the share `wrong` is estimated to
-    be wrong. `p` is small where labels contradict the head more firmly than overlapping classes do (NaN: not
-    estimable): the list means something only then. `planted` labels were made wrong on purpose; of the first places of
-    the list made then, as many as were planted and 100 at most, `precision` is the share that were planted and `before`
-    the share that had been suspects all along (NaN where it is empty): labels that are wrong already stand there too.
+    be wrong and the share `right` is what heads say that have not seen them. `p` is small where labels contradict the
+    head more firmly than overlapping classes do (NaN: not estimable): the list means something only then. `planted`
+    labels were made wrong on purpose; of the first places of the list made then, as many as were planted and 100 at
+    most, `precision` is the share that were planted and `before` the share that had been suspects all along (NaN where
+    it is empty): labels that are wrong already stand there too.
     """
 
     rows: Int64[np.ndarray, " s"]
     suggested: Int64[np.ndarray, " s"]
     score: Float64[np.ndarray, " s"]
     judged: int
+    right: float
     wrong: float
     p: float
     planted: int
@@ -110,6 +113,7 @@ def find_label_errors(
         suggested=suggested,
         score=score,
         judged=len(rows),
+        right=float((probabilities.argmax(axis=1) == labels).mean()),
         wrong=wrong_share(joint, np.bincount(labels, minlength=outputs)),
         p=contradiction_p(probabilities, labels, groups[rows], _remoteness(z)),
         planted=int(planted.sum()),
