@@ -294,3 +294,24 @@ def test_cuda_that_is_not_there_is_an_error(context: Context, monkeypatch: pytes
     monkeypatch.setitem(STEPS, "prepare", look)
     run_steps(replace(context, device="auto"), ["prepare"])
     assert seen == ["cpu"]
+
+
+@pytest.mark.parametrize(
+    ("more", "key"),
+    [((), "encoder.weights"), (("encoder.weights=none",), "classify.starts")],
+)
+def test_weights_that_cannot_be_had_stop_a_run_before_its_first_step(
+    context: Context, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...], key: str
+) -> None:
+    def absent(name: str, size: int) -> None:
+        raise ValueError(f"the ImageNet weights of {name!r} could not be fetched")
+
+    monkeypatch.setattr("domainssl.imagenet.imagenet_network", absent)
+    other = "encoder.name=resnet18"
+    with pytest.raises(RecipeError, match=rf"^{key}: the ImageNet weights of 'resnet18' could not be fetched"):
+        run_steps(changed(context, other, *more), ALL)
+    assert calls(context) == []
+    alone = "classify.starts=['random', 'continued']"
+    run_steps(changed(context, other, "encoder.weights=none", alone), ALL)
+    assert calls(context) == list(ALL)
+    run_steps(changed(context, other, "encoder.weights=none", alone), ALL)  # all is done: nothing is fetched
