@@ -170,8 +170,8 @@ def _embed(context: Context, trained: RunFolder) -> StepResult:
 
 
 def _classify(context: Context, past: Context) -> StepResult:
-    """Write predictions by the trained run's heads, shift.json, and empty metrics, certainty, audit and subgroups:
-    nothing was measured."""
+    """Write predictions by the trained run's heads, shift.json, and empty metrics, certainty, audit, baselines and
+    subgroups: nothing was measured."""
     trained, labels = past.run, tuple(past.recipe.labels)
     heads: dict[str, tuple[FittedHead, Certainty]] = {}
     ids, embedded, model = read_parts(context.run.embeddings)
@@ -184,10 +184,11 @@ def _classify(context: Context, past: Context) -> StepResult:
         heads[label] = (head, certainty)
     write_predictions(with_asked(predictions, past.recipe.labels), context.run)
     write_json(context.run.shift, shifted(context, past, embedded, heads))
-    empty = (context.run.metrics, context.run.certainty, context.run.audit, context.run.subgroups)
+    run = context.run
+    empty = (run.metrics, run.certainty, run.audit, run.baselines, run.subgroups)
     for path in empty:
         write_json(path, [])
-    files = (context.run.predictions, context.run.predictions_csv, context.run.shift, *empty)
+    files = (run.predictions, run.predictions_csv, run.shift, *empty)
     return StepResult(files, {"labels": list(labels)})
 
 

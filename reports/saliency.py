@@ -19,6 +19,7 @@ LOCALISATION = (
 STATES = {"passed": "better", "image": "worse", "open": "unknown", "few": "unknown"}
 _HEAT = np.array([[60, 20, 90], [190, 50, 90], [250, 140, 40], [255, 245, 150]], np.float64)  # low to high
 _OPAQUE = 0.75  # of the colour where a map is 1
+_EVEN = 0.7  # mean of a map, whose largest is 1, above which no place stands out
 _DIM = 0.7  # of the image's brightness below it
 _THIRDS = (("upper", "middle", "lower"), ("left", "centre", "right"))
 
@@ -140,6 +141,7 @@ def _card(item: Mapping[str, Any], picture: UInt8[np.ndarray, "s s 3"], values: 
     told = [] if answer == of else [f"answer: {answer}"]
     told += ["right" if item["right"] else f"wrong: it is {truth}", str(item["why"])]
     told += ["nothing speaks for it"] if item["empty"] else []
+    told += ["nearly even: no place stands out"] if np.isfinite(values).any() and np.nanmean(values) > _EVEN else []
     flags = "".join(f'<span class="flag">{text}</span>' for text in told)
     return (
         f'<li><div class="pair">{_image(picture, f"Image of {name}")}'

@@ -93,3 +93,11 @@ def test_a_place_is_named_by_thirds() -> None:
     middle = np.zeros((30, 30))
     middle[15, 15] = 1
     assert place(middle) == "middle centre"
+
+
+def test_a_map_in_which_no_place_stands_out_says_so() -> None:
+    even = np.full((2, 32, 32), 0.9, np.float32)
+    even[:, 0, 0] = 1
+    even[1] = np.nan
+    assert saliency_section([replace(label(), maps=even)]).count("nearly even: no place stands out") == 1
+    assert "nearly even" not in saliency_section([label()])
