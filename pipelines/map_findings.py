@@ -29,11 +29,12 @@ def map_sentences(recipe: Recipe, objects: Objects, vectors: Float32[np.ndarray,
         if found is None:
             said.append(f"{label}: too few labelled test groups to say whether neighbours share it.")
             continue
+        between = f"{100 * found.low:.0f} to {100 * found.high:.0f}"
         clear = "more often than" if found.low > found.chance else "no more often than is explained by"
         said.append(
             f"{label}: neighbours share it {clear} chance: of {found.groups:,} test groups, the nearest other has the "
-            f"same of {len(names)} answers for {percent(found.rate)} ({percent(found.low)} to {percent(found.high)}), "
-            f"by chance for {percent(found.chance)}."
+            f"same of {len(names)} answers for {percent(found.rate, 0)} ({between}), "
+            f"by chance for {percent(found.chance, 0)}."
         )
     return said
 
@@ -62,9 +63,9 @@ def top_sentences(recipe: Recipe, objects: Objects, ranked: pd.DataFrame) -> lis
     adjusted = holm([p for *_, p in found])
     clear = [(*facts[:4], p) for facts, p in zip(found, adjusted, strict=True) if p < LEVEL]
     if not clear:
-        return [f"No answer is more common among the first {top:,} than chance explains."]
+        return [f"No answer of any label is more common among the {top:,} strangest than chance explains."]
     return [
-        f"{label}: of the first {top:,}, {count:,} are {name}, where {expected:.1f} would be expected "
+        f"{label}: of the {top:,} strangest, {count:,} are {name}, where {expected:.1f} would be expected "
         f"(one a group, p {p_words(p)} after Holm's correction)."
         for label, name, count, expected, p in sorted(clear, key=lambda facts: facts[4])
     ]

@@ -145,7 +145,7 @@ def _trained(
     for epoch, path in zip(epochs, files.values(), strict=True):
         candidates[f"epoch {epoch}"] = _loader(path)
     if limited:
-        candidates["last step"] = lambda: last
+        candidates["the last step"] = lambda: last
     return choose_encoder(context, objects, candidates, last, options.guard, policy), records, start_hash
 
 

@@ -295,10 +295,10 @@ def _mark_phases(axes: Axes, epochs: list[float], phases: list[str], *, named: b
     changes = [i for i in range(1, len(phases)) if phases[i] != phases[i - 1]]
     for i in changes:
         axes.axvline((epochs[i - 1] + epochs[i]) / 2, color=_INK, alpha=0.45, linewidth=1, linestyle=(0, (3, 3)))
-    for i in [0, *changes] if changes and named else []:
+    for line, i in enumerate([0, *changes] if changes and named else []):  # one below the other: phases can be short
         start = axes.get_xlim()[0] if i == 0 else (epochs[i - 1] + epochs[i]) / 2
         axes.annotate(
-            phases[i], (start, 1), (3, -3), xycoords=("data", "axes fraction"), textcoords="offset points",
+            phases[i], (start, 1), (3, -3 - 11 * line), xycoords=("data", "axes fraction"), textcoords="offset points",
             va="top", fontsize=9, alpha=0.75,
         )  # fmt: skip
 

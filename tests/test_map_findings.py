@@ -55,7 +55,7 @@ def test_an_answer_that_crowds_the_first_ranks_is_named_with_its_numbers() -> No
     objects = objects_of(list(answer), np.arange(1000))
     (said,) = top_sentences(RECIPE, objects, ranking(np.arange(1000)))
     assert said == (
-        "kind: of the first 60, 30 are rare, where 1.8 would be expected (one a group, p below 0.01 after Holm's "
+        "kind: of the 60 strangest, 30 are rare, where 1.8 would be expected (one a group, p below 0.01 after Holm's "
         "correction)."
     )
 
@@ -64,7 +64,7 @@ def test_of_a_group_the_strangest_counts_alone() -> None:
     answer = np.array(["rare"] * 30 + ["usual"] * 970)
     objects = objects_of(list(answer), np.r_[np.zeros(30), np.arange(1, 971)])
     assert top_sentences(RECIPE, objects, ranking(np.arange(1000))) == [
-        "No answer is more common among the first 60 than chance explains."
+        "No answer of any label is more common among the 60 strangest than chance explains."
     ]
 
 
