@@ -82,7 +82,7 @@ def collapse_sentences(training: list[dict[str, Any]]) -> list[str]:
     """The last warning of pretraining, or that none was given; nothing where nothing was trained."""
     warnings = [record for record in training if record.get("warning")]
     if warnings:
-        return [f"Pretraining, epoch {warnings[-1]['epoch']}: {warnings[-1]['warning']}"]
+        return [f"Pretraining, epoch {warnings[-1]['epoch']}: {warnings[-1]['warning']}."]
     return [
         f"No collapse was seen in {len(training)} epochs: the features' effective rank is "
         f"{last['rankme']:.0f} (RankMe), {last['rankme_centred']:.0f} after centring."

@@ -75,17 +75,14 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
     guard = manifest.get("steps", {}).get("pretrain", {}).get("guard") if recipe.pretrains else None
     audit, subgroups = json.loads(folder.audit.read_text()), json.loads(folder.subgroups.read_text())
     owed = json.loads(folder.baselines.read_text())
-    own_findings = [*change_sentences(metrics), *caution_sentences(audit, owed, subgroups)]
+    begins = _begins(context, objects, _in_store_order(objects, ids, embedded), anomalies, training)
+    collapsed = any(record.get("warning") for record in training)
+    own_findings = begins["training"] if collapsed else []  # then nothing else counts before it is known
+    own_findings = [*own_findings, *change_sentences(metrics), *caution_sentences(audit, owed, subgroups)]
     own_findings += suspect_sentences(folder.record("classify").get("label_errors", []))
-    begins = {
-        "map": map_sentences(recipe, objects, _in_store_order(objects, ids, embedded)),
-        "anomalies": top_sentences(recipe, objects, anomalies[sound]),
-        "trouble": [trouble_sentence(anomalies, DOMAINS[recipe.domain].upright)],
-        "training": training_sentences(training, objects, DOMAINS[recipe.domain].upright),
-    }
-    if objects.simulated and "truth" in objects.frame:
-        begins["anomalies"] = [rare_sentence(anomalies, objects.frame), *begins["anomalies"]]
-    own_findings += [sentence for part in begins.values() for sentence in part]
+    own_findings += [
+        sentence for section, part in begins.items() if section != "training" or not collapsed for sentence in part
+    ]
     facts: dict[str, Any] = {"anomalies": len(anomalies)}
     if DOMAINS[recipe.domain].private:
         patients = objects.frame.set_index("object_id")["group"].loc[ids].to_numpy(str)
@@ -136,6 +133,26 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
         write_curves_svg(metrics, label, folder.folder / f"curves-{safe_name(label)}.svg")
     cards = () if card is None else (folder.model_card,)
     return StepResult((folder.report, folder.projection, *cards), facts)
+
+
+def _begins(
+    context: Context,
+    objects: Objects,
+    vectors: Float32[np.ndarray, "n d"],
+    anomalies: pd.DataFrame,
+    training: list[dict[str, Any]],
+) -> dict[str, list[str]]:
+    """What sections begin with; `vectors` are the embeddings in the store's order."""
+    recipe, upright = context.recipe, DOMAINS[context.recipe.domain].upright
+    top = top_sentences(recipe, objects, anomalies[anomalies["trouble"] == ""])
+    if objects.simulated and "truth" in objects.frame:
+        top = [rare_sentence(anomalies, objects.frame), *top]
+    return {
+        "map": map_sentences(recipe, objects, vectors),
+        "anomalies": top,
+        "trouble": [trouble_sentence(anomalies, upright)],
+        "training": training_sentences(training, objects, upright),
+    }
 
 
 def pictures(objects: Objects, rows: Int64[np.ndarray, " n"], side: int, domain: str) -> UInt8[np.ndarray, "n s s 3"]:

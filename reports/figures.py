@@ -169,7 +169,7 @@ def training_curves(records: Sequence[Mapping[str, Any]]) -> str:
             axes.set_title(title, loc="left")
             axes.set_xlabel("epoch")
             axes.margins(y=0.12)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             _mark_phases(axes, epochs, phases, named=axes is grid[0])
         return _svg(figure, "training", "Loss and measures of collapse during pretraining")
 
