@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from catalogs.galaxies.question_trees import find_columns
+from catalogs.galaxies.question_trees import questions
 from pipelines.privacy import PublicError
 from pipelines.recipe import Recipe
 from pipelines.recipe_limits import SPLIT_BY_LABEL, TOLD_BY_LABEL
@@ -16,11 +16,10 @@ def check_columns(recipe: Recipe, frame: pd.DataFrame) -> None:
     that holds a label's votes for an answer (a recipe alone does not tell the columns of a question's tree).
     """
     asked = recipe.classify
-    votes = {
-        column
+    answers = {
+        label.lower(): tuple(answer.lower() for answer in questions(entry.tree)[label].answers)
         for label, entry in recipe.labels.items()
         if entry.tree is not None
-        for column in find_columns(frame.columns, entry.tree, label, entry.form)
     }
     other = () if asked.transfer in ("", type(asked)().transfer) else (asked.transfer,)
     for key, names, why in (
@@ -35,5 +34,9 @@ def check_columns(recipe: Recipe, frame: pd.DataFrame) -> None:
                     f"classify.{key}: no column {name!r} in the catalog{hint or '; name one that it has'} "
                     "(private domains keep few columns)"
                 )
-            if name in votes:
+            # Counts, fractions and debiased fractions alike: "{question}…_{answer}…" in every campaign.
+            if any(
+                name.lower().startswith(question) and any(word in name.lower() for word in words)
+                for question, words in answers.items()
+            ):
                 raise PublicError(f"classify.{key}: {name!r} {why}")

@@ -68,11 +68,11 @@ def _training_rows(facts: CardFacts) -> list[tuple[str, str]]:
     options = facts.record("pretrain")["options"]
     method = METHODS[facts.recipe.pretrain.method]
     guard = facts.record("pretrain")["guard"]
-    alone = sum(record["phase"] == "projector" for record in facts.training)  # as trained: a budget may end it sooner
+    alone = sum(record["phase"] == "projector" for record in facts.training)
     by = "a head on labels of the training half" if guard.get("labelled") else "a label-free score"
     return [
         ("Method", f"{facts.recipe.pretrain.method} ({method.source})"),
-        ("Epochs", f"{alone} of the projector alone, {len(facts.training) - alone} of both"),
+        ("Epochs", f"{len(facts.training)} begun, {alone} of them ended with the projector alone"),
         ("Batch", f"{options['batch_size']}"),
         ("Optimiser", f"{options['optimiser']}, rate {options['encoder_rate']:g} of the encoder"),
         ("Start and checkpoints compared by", by if guard["candidates"] else "nothing (pretrain.guard = 'off')"),

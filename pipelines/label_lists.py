@@ -121,7 +121,7 @@ def write_next_labels(
             "rank": np.arange(1, len(places) + 1),
             "object_id": ids[chosen.rows],
             "label": label,
-            "alike": chosen.alike,
+            "alike": pd.array([None] * len(places) if drawn else chosen.alike, dtype="Int64"),
             "distance": chosen.distance.round(4),
             "uncertainty": unsure[places].round(4),
             "why": [

@@ -20,7 +20,7 @@ _CHECK = (
     "A suspect is a reason to look, not a verdict: objects between two classes stand here too. Labels of the test half "
     "that are corrected only where the head disagrees flatter its score; look at some others of it as well."
 )
-_DRAWN = f"; drawn at random, since choosing is worth nothing yet with fewer than {FEWEST} a class"
+_DRAWN = f"; drawn at random, since choosing was not seen to help with fewer than {FEWEST} a class on average"
 _NEXT = (
     "Those not drawn at random were chosen one by one: of the group of like objects with the fewest labels and "
     "choices, of equal ones the largest, the object that the head is least sure of. Skip those that have no answer."
@@ -112,8 +112,8 @@ def _next_notes(row: Mapping[Any, Any]) -> list[str]:
 
 def _weak_sentence(record: Mapping[str, Any]) -> str:
     return (
-        f"{record['label']}: the head predicts {percent(record['right'])} of the labels that it has not seen; below "
-        f"{percent(ENOUGH)} such a list is mostly overlap."
+        f"{record['label']}: the head predicts {percent(record['right'])} of the labels that it has not seen; with "
+        f"less than {percent(ENOUGH)}, more than half of such a list was overlap in simulations."
     )
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float32, Int64
 from scipy.stats import hypergeom
 
 from domainssl.evaluation.multiplicity import holm
-from domainssl.evaluation.retrieval import same_answer_retrieval
+from domainssl.evaluation.neighbour_agreement import Agreement, neighbour_agreement
 from pipelines.objects import Objects
 from pipelines.recipe import Recipe
 from reports.number_words import p_words, percent
@@ -19,22 +19,30 @@ LEVEL = 0.05  # of naming an answer, of any label, where the ranking asks for no
 def map_sentences(recipe: Recipe, objects: Objects, vectors: Float32[np.ndarray, "n d"]) -> list[str]:
     """One a label of classes: how often an object's nearest neighbour has its answer, on the test half.
 
-    `vectors` are the embeddings in the order of the store.
+    `vectors` are the embeddings in the order of the store; p-values are corrected by Holm over the labels.
     """
-    said = []
-    for label, names, answers in _asked(recipe, objects):
+    found: list[tuple[str, int, Agreement | None]] = []
+    for number, (label, names, answers) in enumerate(_asked(recipe, objects)):
         rows = np.flatnonzero(~objects.train & (answers >= 0))
         groups = objects.frame["group"].to_numpy(str)[rows]
-        found = same_answer_retrieval(vectors[rows], answers[rows], groups, seed=recipe.seed)
-        if found is None:
-            said.append(f"{label}: too few labelled test groups to say whether neighbours share it.")
+        rng = np.random.default_rng([recipe.seed, 85, number])
+        found.append((label, len(names), neighbour_agreement(vectors[rows], answers[rows], groups, rng)))
+    adjusted = iter(holm([agreement.p for *_, agreement in found if agreement is not None]))
+    said = []
+    for label, count, agreement in found:
+        if agreement is None:
+            said.append(
+                f"{label}: whether neighbours in the embedding share it is not estimable: too few labelled test "
+                "groups, or a single answer."
+            )
             continue
-        between = f"{100 * found.low:.0f} to {100 * found.high:.0f}"
-        clear = "more often than" if found.low > found.chance else "no more often than is explained by"
+        p = next(adjusted)
+        clear = "more often than chance explains" if p < LEVEL else "no more often than chance explains"
+        between = f"{100 * agreement.low:.0f} to {100 * agreement.high:.0f}"
         said.append(
-            f"{label}: neighbours share it {clear} chance: of {found.groups:,} test groups, the nearest other has the "
-            f"same of {len(names)} answers for {percent(found.rate, 0)} ({between}), "
-            f"by chance for {percent(found.chance, 0)}."
+            f"{label}: neighbours in the embedding (not on the map) share it {clear}: of {agreement.groups:,} test "
+            f"groups, the nearest other has the same of {count} answers for {percent(agreement.rate, 0)} ({between}), "
+            f"by chance for {percent(agreement.chance, 0)} (p {p_words(p)})."
         )
     return said
 
@@ -42,32 +50,36 @@ def map_sentences(recipe: Recipe, objects: Objects, vectors: Float32[np.ndarray,
 def top_sentences(recipe: Recipe, objects: Objects, ranked: pd.DataFrame) -> list[str]:
     """Which answers are more common among the first `report.top` of a ranking than chance explains, or that none is.
 
-    One object a group, the strangest. The p-values are hypergeometric, corrected by Holm over all answers of all labels
-    of classes; nothing without such labels.
+    One object a group, the strangest; those without the label do not count. The p-values are hypergeometric, corrected
+    by Holm over all answers of all labels of classes; nothing without such labels.
     """
+    top, asked = recipe.report.top, list(_asked(recipe, objects))
+    if not top or not asked:
+        return []
     group = objects.frame.set_index("object_id")["group"]
-    first_of_group = ranked.assign(group=group.reindex(ranked["object_id"]).to_numpy()).drop_duplicates("group")
+    strangest = ranked.assign(group=group.reindex(ranked["object_id"]).to_numpy()).drop_duplicates("group")
     place = pd.Series(np.arange(len(objects.frame)), index=objects.frame["object_id"])
-    rows = place.loc[first_of_group["object_id"]].to_numpy(np.int64)
-    top = recipe.report.top
-    found: list[tuple[str, str, int, float, float]] = []
-    for label, names, answers in _asked(recipe, objects):
-        known = rows[answers[rows] >= 0]
-        among, head = answers[known], answers[known[:top]]
+    rows = place.loc[strangest["object_id"]].to_numpy(np.int64)
+    found: list[tuple[str, str, int, int, float, float]] = []
+    for label, names, answers in asked:
+        head, among = answers[rows[:top]], answers[rows]
+        head, among = head[head >= 0], among[among >= 0]
+        if not len(head) or len(head) == len(among):
+            continue
         for answer, name in enumerate(names):
             count, total = int((head == answer).sum()), int((among == answer).sum())
-            expected = len(head) * total / max(1, len(known))
-            found.append((label, name, count, expected, float(hypergeom.sf(count - 1, len(known), total, len(head)))))
-    if not found or not top:
-        return []
+            p = float(hypergeom.sf(count - 1, len(among), total, len(head)))
+            found.append((label, name, count, len(head), len(head) * total / len(among), p))
+    if not found:
+        return ["Which answers are common among the strangest is not estimable: too few ranked objects have a label."]
     adjusted = holm([p for *_, p in found])
-    clear = [(*facts[:4], p) for facts, p in zip(found, adjusted, strict=True) if p < LEVEL]
+    clear = [(*facts[:-1], p) for facts, p in zip(found, adjusted, strict=True) if p < LEVEL]
     if not clear:
         return [f"No answer of any label is more common among the {top:,} strangest than chance explains."]
     return [
-        f"{label}: of the {top:,} strangest, {count:,} are {name}, where {expected:.1f} would be expected "
-        f"(one a group, p {p_words(p)} after Holm's correction)."
-        for label, name, count, expected, p in sorted(clear, key=lambda facts: facts[4])
+        f"{label}: of the {known:,} with this label among the {top:,} strangest, {count:,} are {name}, where "
+        f"{expected:.1f} would be expected (one a group, p {p_words(p)} after Holm's correction)."
+        for label, name, count, known, expected, p in sorted(clear, key=lambda facts: facts[-1])
     ]
 
 

@@ -1,7 +1,7 @@
 """The page: everything a run found, gathered from its files."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -75,7 +75,7 @@ def run(context: Context, said: tuple[str, ...] = ()) -> StepResult:
     guard = manifest.get("steps", {}).get("pretrain", {}).get("guard") if recipe.pretrains else None
     audit, subgroups = json.loads(folder.audit.read_text()), json.loads(folder.subgroups.read_text())
     owed = json.loads(folder.baselines.read_text())
-    begins = _begins(context, objects, _in_store_order(objects, ids, embedded), anomalies, training)
+    begins = _begins(context, objects, embedded, anomalies, training)
     collapsed = any(record.get("warning") for record in training)
     own_findings = begins["training"] if collapsed else []  # then nothing else counts before it is known
     own_findings = [*own_findings, *change_sentences(metrics), *caution_sentences(audit, owed, subgroups)]
@@ -166,13 +166,6 @@ def pictures(objects: Objects, rows: Int64[np.ndarray, " n"], side: int, domain:
         images = torch.where(batch.valid, batch.images, torch.nan).numpy()
         parts.append(DOMAINS[domain].render(images, store.bands, scale))
     return np.concatenate(parts) if parts else np.empty((0, side, side, 3), np.uint8)
-
-
-def _in_store_order(
-    objects: Objects, ids: Sequence[str], embedded: Float32[np.ndarray, "n d"]
-) -> Float32[np.ndarray, "n d"]:
-    place = {object_id: row for row, object_id in enumerate(ids)}
-    return embedded[[place[object_id] for object_id in objects.store.object_ids]]
 
 
 def _scale(store: Store) -> Float64[np.ndarray, " c"] | None:

@@ -79,7 +79,7 @@ class Run:
 
     @property
     def next_labels(self) -> pd.DataFrame:
-        """What to label next: rank, object_id, label, score, distance, uncertainty, why."""
+        """What to label next: rank, object_id, label, alike, distance, uncertainty, why."""
         return self._list(self.files.next_labels)
 
     @property

@@ -117,6 +117,8 @@ def _provenance(recipe: Recipe, manifest: dict[str, Any]) -> dict[str, Any]:
         options["encoder"]["weights"] = "a .safetensors file"
     options["pretrain"] = used_options({**options["pretrain"], "supervised": {"column": "withheld"}})
     starts = shared_starts(recipe.classify.starts)
+    if recipe.classify.metadata:
+        options["classify"] |= {"metadata": "withheld"}
     if recipe.classify.subgroups or recipe.classify.transfer != type(recipe.classify)().transfer:
         options["classify"] |= {"subgroups": "withheld", "transfer": "withheld"}
     options["classify"]["starts"] = [starts[start] for start in recipe.classify.starts]

@@ -152,7 +152,7 @@ def heads_and_features(column: Column, size: int | None) -> str:
     """Heads down, features across, for continued and ImageNet, with the difference to ImageNet's leading head."""
     mine = [
         row for row in column.rows
-        if row["metric"] == column.metric and row.get("class") is None and drawn_as(row) == "balanced"
+        if row["metric"] == column.metric and row.get("class") is None and drawn_as(row) == column.draw
         and row["start"] in ("continued", "imagenet")
     ]  # fmt: skip
     lead = (column.head, column.features)

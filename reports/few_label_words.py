@@ -39,7 +39,7 @@ def headline_sentence(column: Column, size: int | None) -> str:
     if not is_number(row["value"]):
         return f"{where}, the difference in {name} between {start} and {other} alone is {_not_estimable(row)}."
     if row["value"] == row.get("low") == row.get("high") == 0:
-        return f"{where}, {start} and {other} have the same encoder, which was kept: nothing differs in {name}."
+        return f"{where}, {start} and {other} alone have the same {name} in every draw: nothing differs."
     direction = "" if better == "neither" else f"; {better} is better"
     words = {
         "better": f"{start} is better than {other} alone",

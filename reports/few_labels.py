@@ -128,12 +128,14 @@ def _column(column: Column, size: int | None, name: str) -> str:
             f"{begun(headline_sentence(column, size))}</p>"
             f"{sentence}</div>",
             f'<div class="figure">{figure}</div>' if figure else "",
-            main_table(column, "balanced"),
+            main_table(column, column.draw),
             _listed(differences_in_words(column)),
             equal_table(column, equal) if len(equal) > 1 else "",
             details(_secondary_title(column), _secondary(column)),
             details("Heads and features compared", heads_and_features(column, size)),
-            details("Natural draws: labels as common as in the catalog", main_table(column, "natural")),
+            details("Natural draws: labels as common as in the catalog", main_table(column, "natural"))
+            if column.draw != "natural"
+            else "",
             "</div>",
         )
         if part
@@ -148,7 +150,7 @@ def _secondary_title(column: Column) -> str:
 
 def _secondary(column: Column) -> str:
     """All metrics of the leading head and features, then what depends on a threshold, then each class."""
-    own = [row for row in column.rows if row["metric"] != EQUAL_LABELS and drawn_as(row) == "balanced"]
+    own = [row for row in column.rows if row["metric"] != EQUAL_LABELS and drawn_as(row) == column.draw]
     macro = [row for row in own if row.get("class") is None]
     names = [name for name in dict.fromkeys(str(row["metric"]) for row in macro) if name != column.metric]
     plain = [name for name in names if operating_meaning(name) is None]

@@ -65,12 +65,17 @@ class Column:
     def kind(self) -> str:
         return str(self.rows[0].get("kind") or "")
 
-    def values(self, draw: str = "balanced", metric: str | None = None) -> list[Row]:
+    @property
+    def draw(self) -> str:
+        """How the labels of what leads were drawn: balanced, where any were."""
+        return "balanced" if any(drawn_as(row) == "balanced" for row in self.rows) else drawn_as(self.rows[0])
+
+    def values(self, draw: str | None = None, metric: str | None = None) -> list[Row]:
         """The leading values of every start: of the leading head and features, or of the first a start has."""
         plain = [
             row for row in self.rows
             if not row.get("difference_to") and row["metric"] == (metric or self.metric)
-            and row.get("class") is None and drawn_as(row) == draw
+            and row.get("class") is None and drawn_as(row) == (draw or self.draw)
         ]  # fmt: skip
         kept = []
         for start in starts_in(plain):
@@ -80,17 +85,17 @@ class Column:
             kept += [row for row in own if setting(row) == (lead if lead in settings else settings[0])]
         return kept
 
-    def differences(self, draw: str = "balanced", metric: str | None = None) -> list[Row]:
+    def differences(self, draw: str | None = None, metric: str | None = None) -> list[Row]:
         """Paired differences between starts on the leading head and features, the metric's macro value."""
         return [
             row for row in self.rows
             if row.get("difference_to") and row["metric"] == (metric or self.metric)
-            and row.get("class") is None and drawn_as(row) == draw
+            and row.get("class") is None and drawn_as(row) == (draw or self.draw)
             and compared_setting(row) == (self.head, self.features)
             and setting(row) in ((self.head, self.features), (self.head, WITHOUT_IMAGES))
         ]  # fmt: skip
 
-    def to_imagenet(self, draw: str = "balanced", metric: str | None = None) -> list[Row]:
+    def to_imagenet(self, draw: str | None = None, metric: str | None = None) -> list[Row]:
         """Of these, continued minus ImageNet, the fewest labels first."""
         found = [
             r for r in self.differences(draw, metric) if (r["start"], r["difference_to"]) == ("continued", "imagenet")
@@ -101,7 +106,7 @@ class Column:
         """How many labels ImageNet needs for what continued has, the fewest first."""
         found = [
             row for row in self.rows
-            if row["metric"] == EQUAL_LABELS and row["start"] == "continued" and drawn_as(row) == "balanced"
+            if row["metric"] == EQUAL_LABELS and row["start"] == "continued" and drawn_as(row) == self.draw
             and setting(row) == (self.head, self.features)
         ]  # fmt: skip
         return sorted(found, key=lambda row: size_order(row["labels_per_class"]))
@@ -132,7 +137,7 @@ class Column:
         known = [
             float(row["value"]) for row in self.rows
             if row["metric"] in (f"{name}_no_skill", f"{_bare(name)}_no_skill") and not row.get("difference_to")
-            and row.get("class") is None and drawn_as(row) == "balanced" and is_number(row["value"])
+            and row.get("class") is None and drawn_as(row) == self.draw and is_number(row["value"])
         ]  # fmt: skip
         return sum(known) / len(known) if known else _NO_SKILL.get(_bare(name))
 

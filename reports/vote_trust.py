@@ -31,8 +31,8 @@ def verdict_sentence(votes: Mapping[str, Any]) -> str:
     beyond = any(level["low"] > 0 or level["high"] < 0 for level in votes["levels"])
     if votes["called"] == "calibrated" and beyond:
         return (
-            f"Intervals of votes may be trusted to {100 * votes['tolerated']:.0f} points: they held nearly as many of "
-            f"the votes of {groups} test groups as expected."
+            f"Intervals of votes were off by no more than {100 * votes['tolerated']:.0f} points: they held nearly as "
+            f"many of the votes of {groups} test groups as expected."
         )
     if votes["called"] == "calibrated":
         return f"Intervals of votes may be trusted: they held as many of the votes of {groups} test groups as expected."

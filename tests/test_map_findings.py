@@ -39,15 +39,17 @@ def test_neighbours_that_share_a_label_are_said_to_and_others_are_not() -> None:
     objects = objects_of([f"k{a}" for a in answer], np.arange(400))
     planted = np.eye(3)[answer] + 0.3 * rng.normal(size=(400, 3))
     (said,) = map_sentences(RECIPE, objects, planted.astype(np.float32))
-    assert said.startswith("kind: neighbours share it more often than chance: of 200 test groups, the nearest other")
+    assert said.startswith(
+        "kind: neighbours in the embedding (not on the map) share it more often than chance explains: of 200 test "
+    )
     (said,) = map_sentences(RECIPE, objects, rng.normal(size=(400, 3)).astype(np.float32))
-    assert "no more often than is explained by chance" in said
+    assert "share it no more often than chance explains" in said
 
 
 def test_too_few_labelled_test_groups_are_said_to_be() -> None:
     objects = objects_of(["k0", "k1"] * 6 + [None] * 40, np.arange(52))
     (said,) = map_sentences(RECIPE, objects, np.random.default_rng(0).normal(size=(52, 4)).astype(np.float32))
-    assert "too few labelled test groups" in said
+    assert said.startswith("kind: whether neighbours in the embedding share it is not estimable: too few labelled test")
 
 
 def test_an_answer_that_crowds_the_first_ranks_is_named_with_its_numbers() -> None:
@@ -55,8 +57,8 @@ def test_an_answer_that_crowds_the_first_ranks_is_named_with_its_numbers() -> No
     objects = objects_of(list(answer), np.arange(1000))
     (said,) = top_sentences(RECIPE, objects, ranking(np.arange(1000)))
     assert said == (
-        "kind: of the 60 strangest, 30 are rare, where 1.8 would be expected (one a group, p below 0.01 after Holm's "
-        "correction)."
+        "kind: of the 60 with this label among the 60 strangest, 30 are rare, where 1.8 would be expected (one a "
+        "group, p below 0.01 after Holm's correction)."
     )
 
 
@@ -82,3 +84,20 @@ def test_without_labels_of_classes_nothing_is_said() -> None:
     recipe = RECIPE.model_copy(update={"labels": {"size": RECIPE.labels["size"]}})
     assert top_sentences(recipe, objects, ranking(np.arange(40))) == []
     assert map_sentences(recipe, objects, np.zeros((40, 2), np.float32)) == []
+
+
+def test_only_the_first_ranks_count_and_only_those_with_the_label() -> None:
+    answer: list[str | None] = [None] * 1000
+    answer[100:130] = ["rare"] * 30
+    answer[130:200] = ["usual"] * 70
+    objects = objects_of(answer, np.arange(1000))
+    not_estimable = (
+        "Which answers are common among the strangest is not estimable: too few ranked objects have a label."
+    )
+    assert top_sentences(RECIPE, objects, ranking(np.arange(1000))) == [not_estimable]
+    order = np.r_[np.arange(110, 130), np.arange(0, 100), np.arange(100, 110), np.arange(130, 1000)]
+    (said,) = top_sentences(RECIPE, objects, ranking(order))
+    assert said.startswith("kind: of the 20 with this label among the 60 strangest, 20 are rare, where 6.0 would be")
+    everything = objects_of(["a", "b"] * 20, np.arange(40))
+    assert top_sentences(RECIPE, everything, ranking(np.arange(40))) == [not_estimable]
+    assert top_sentences(RECIPE, everything, ranking(np.arange(0))) == [not_estimable]

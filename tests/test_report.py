@@ -28,7 +28,7 @@ def difference(size: int, value: float | None, low: float | None, high: float | 
         (0.01, 0.0, 0.04, "no clear difference"),
         (None, None, None, "not estimable"),
         (0.01, None, None, "no interval"),
-        (0.0, 0.0, 0.0, "the same encoder, which was kept"),
+        (0.0, 0.0, 0.0, "have the same macro AUROC in every draw"),
     ],
 )
 def test_a_difference_is_said_with_its_interval(
@@ -51,6 +51,8 @@ def test_the_primary_endpoint_leads_and_no_other_size_is_said_to_be_clear_where_
         "Continued pretraining: better than ImageNet with 20 labels per class; not told apart from ImageNet with 1 and "
         "100 labels per class."
     )
+    natural = [{**row, "draw": "natural"} for row in rows]
+    assert change_sentences(natural) == [said]  # a recipe may draw no others
     other = [{**row, "label": "bar", "primary": False} for row in rows]
     assert [one.split(",")[0] for one in change_sentences(rows + other)] == [
         f"{label}: With 20 labels per class" for label in ("kind", "bar")

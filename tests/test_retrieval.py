@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
 from domainssl.evaluation.intervals import MINIMUM_GROUPS
-from domainssl.evaluation.retrieval import Retrieval, same_answer_retrieval, same_group_retrieval
+from domainssl.evaluation.retrieval import Retrieval, same_group_retrieval
 
 
 def cohort(patients: int, images: int, spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -125,34 +125,3 @@ def test_what_does_not_fit_is_refused() -> None:
     vectors, groups = cohort(12, 2, 0.5)
     with pytest.raises(ValueError, match="most: 0"):
         same_group_retrieval(vectors, groups, most=0)
-
-
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10_000), answers=st.integers(1, 5))
-def test_same_answers_are_those_of_another_library(seed: int, answers: int) -> None:
-    rng = np.random.default_rng(seed)
-    vectors = rng.normal(size=(60, 8)).astype(np.float32)
-    told = rng.integers(0, answers, size=60)
-    found = same_answer_retrieval(vectors, told, np.arange(60), seed=seed)
-    assert found is not None
-    places = NearestNeighbors(n_neighbors=1, metric="cosine").fit(vectors).kneighbors(return_distance=False)[:, 0]
-    assert found.rate == pytest.approx((told[places] == told).mean())
-    same = told[:, None] == told[None, :]
-    assert found.chance == pytest.approx((same.sum(axis=1) - 1).mean() / 59)
-    assert 0 <= found.low <= found.rate <= found.high <= 1
-    assert found.queries == found.groups == 60
-
-
-def test_of_one_group_a_single_object_is_asked_and_found() -> None:
-    vectors, groups = cohort(30, 4, 0.01)
-    alone = same_answer_retrieval(vectors, np.repeat(np.arange(30), 4), groups)
-    assert alone is not None
-    assert (alone.rate, alone.chance, alone.groups) == (0.0, 0.0, 30)
-    broken = vectors.copy()
-    broken[: 21 * 4] = np.nan
-    assert same_answer_retrieval(broken, np.repeat(np.arange(30), 4), groups) is None
-    two = same_answer_retrieval(
-        np.concatenate([vectors, vectors]), np.repeat([0, 1, 0, 1], 60), np.repeat(np.arange(60), 4)
-    )
-    assert two is not None
-    assert two.groups == 60

@@ -50,7 +50,7 @@ def measured(folder: Path, mark: str, marks: str) -> tuple[pd.Series, float]:
     for step in ("prepare", "embed", "classify"):
         assert main([step, str(recipe), "--out", str(out), "--quiet", "--device", "cpu"]) == 0
     run = Run(out)
-    rows = run.metrics[(run.metrics["metric"] == "macro_auroc") & run.metrics["class"].isna()]
+    rows = run.metrics[(run.metrics["metric"] == "auroc") & run.metrics["class"].isna()]
     catalog = run.catalog.set_index("object_id").loc[run.embeddings["object_id"]]
     train = (catalog["half"] == "train").to_numpy()
     site = (catalog["site"] == catalog["site"].min()).to_numpy()  # one of the two pseudonyms

@@ -308,7 +308,7 @@ def test_weights_that_cannot_be_had_stop_a_run_before_its_first_step(
 
     monkeypatch.setattr("domainssl.imagenet.imagenet_network", absent)
     other = "encoder.name=resnet18"
-    with pytest.raises(RecipeError, match=rf"^{key}: the ImageNet weights of 'resnet18' could not be fetched"):
+    with pytest.raises(StepError, match=rf"^prepare: {key}: the ImageNet weights of 'resnet18'.* could not be fetched"):
         run_steps(changed(context, other, *more), ALL)
     assert calls(context) == []
     alone = "classify.starts=['random', 'continued']"

@@ -86,13 +86,17 @@ def test_columns_that_are_not_there_are_refused_by_name() -> None:
 
 def test_votes_of_a_tree_neither_split_nor_tell_themselves() -> None:
     answers = [f"smooth-or-featured_{name}" for name in ("smooth", "featured-or-disk", "artifact")]
-    frame = pd.DataFrame({"mag_r": [1.0], **{name: [3] for name in answers}})
+    frame = pd.DataFrame({"mag_r": [1.0], **{name: [3] for name in answers}, f"{answers[0]}_debiased": [0.4]})
     question = {"smooth-or-featured": LabelEntry(kind="votes", tree="gz_decals")}
 
     def given(**classify: Any) -> Recipe:
         return recipe("galaxies", **classify).model_copy(update={"labels": question})
 
     check_columns(given(subgroups=("mag_r",), metadata=("mag_r",)), frame)
-    for key, value in (("subgroups", (answers[1],)), ("transfer", answers[0]), ("metadata", (answers[2],))):
+    for key, value in (
+        ("subgroups", (answers[1],)),
+        ("transfer", answers[0]),
+        ("metadata", (f"{answers[0]}_debiased",)),
+    ):
         with pytest.raises(PublicError, match=rf"classify.{key}: 'smooth-or-featured_.*' holds a label"):
             check_columns(given(**{key: value}), frame)

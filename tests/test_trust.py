@@ -103,7 +103,7 @@ def test_votes_begin_with_what_their_intervals_held() -> None:
     text = trust_section([votes()])
     assert '<div class="verdict better"><p><strong>Intervals of votes may be trusted: they held as many' in text
     off = {"promised": 0.9, "value": 0.916, "expected": 0.938, "low": -0.032, "high": -0.014}
-    assert "may be trusted to 3 points: they held nearly as many" in trust_section([votes(levels=[off])])
+    assert "were off by no more than 3 points: they held nearly as many" in trust_section([votes(levels=[off])])
     assert "promise 90 % held 94.1 % of the counts, where 93.8 % were expected" in text
     assert "(difference −1.2 to +1.8 points" in text
     assert "are for 22 volunteers" in text

@@ -41,8 +41,9 @@ def judged(
         truth = y[known, place].astype(np.int64)
         facts: dict[str, Any] = {"of": None if single else names[place], "two": before[place].shape[1] == 2}
         facts["how"] = asked.how
-        facts |= {"before": _reliable(before[place][known], truth, rng)}
-        facts |= {"after": _reliable(after[place][known], truth, rng)}
+        of_yes = certainty.kind in ("yes_no", "multilabel")
+        facts |= {"before": _reliable(before[place][known], truth, of_yes, rng)}
+        facts |= {"after": _reliable(after[place][known], truth, of_yes, rng)}
         inside = within[place]
         if inside is not None:
             answers = names if single else (f"no {names[place]}", names[place])
@@ -52,15 +53,18 @@ def judged(
 
 
 def _reliable(
-    scores: Float64[np.ndarray, "n k"], truth: Int64[np.ndarray, " n"], rng: np.random.Generator
+    scores: Float64[np.ndarray, "n k"], truth: Int64[np.ndarray, " n"], of_yes: bool, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """Of two classes it is asked how often the second is true, of more the likeliest; so is the Brier score."""
+    """Of two classes it is asked how often the second is true, of more the likeliest.
+
+    The Brier score is that of metrics.json: `of_yes` alone, else summed over the classes.
+    """
     chosen = np.ones(len(scores), np.int64) if scores.shape[1] == 2 else scores.argmax(axis=1)
     said = scores[np.arange(len(scores)), chosen]
     found = reliability(said, truth == chosen, np.arange(len(truth)), rng)
     curve = {"said": found.said.tolist(), "seen": found.seen.tolist(), "counts": found.counts.tolist()}
     wrong = (scores - np.eye(scores.shape[1])[truth]) ** 2
-    brier = float((wrong[:, 1] if scores.shape[1] == 2 else wrong.sum(axis=1)).mean())
+    brier = float((wrong[:, 1] if of_yes else wrong.sum(axis=1)).mean())
     numbers = {"error": found.error, "expected": found.expected, "noticed": found.noticed, "p": found.p}
     numbers |= {"groups": found.groups, "needed": MINIMUM, "brier": brier}
     return {"called": found.called, **numbers, **curve}

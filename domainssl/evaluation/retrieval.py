@@ -1,4 +1,4 @@
-"""What the nearest other image has in common with an image: its patient, or its answer.
+"""How well an embedding tells whose image it is: whether the nearest other image is of the same patient.
 
 Radiographs are biometric: a network trained for it re-identifies patients from two images with an AUROC of 0.994
 (Packhäuser et al. 2022, Scientific Reports 12, 14851). This measures what an embedding gives away that was trained for
@@ -10,17 +10,15 @@ from typing import final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64, Shaped
-from scipy.stats import binomtest
 
 from domainssl.evaluation.intervals import MINIMUM_GROUPS, GroupResamples, percentile_interval
-from domainssl.evaluation.reliability import one_a_group
 from domainssl.neighbours import nearest
 
 
 @final
 @dataclass(frozen=True)
 class Retrieval:
-    """The share of images whose nearest other image is of the same group, or has the same answer, 0 to 1.
+    """The share of images whose nearest other image is of the same group (precision at 1), 0 to 1.
 
     `low` and `high` bound its 95 % interval, `chance` is what a random other image gives, `queries` are the images
     asked for and `groups` theirs.
@@ -70,33 +68,3 @@ def same_group_retrieval(
     counts, hits = np.bincount(place).astype(np.float64), np.bincount(place, weights=right)
     low, high = percentile_interval((hits @ drawn) / (counts @ drawn), n_groups=max(2, len(names)))
     return Retrieval(float(right.mean()), low, high, chance, len(asked), len(names))
-
-
-def same_answer_retrieval(
-    vectors: Float[np.ndarray, "n d"],
-    answers: Int64[np.ndarray, " n"],
-    groups: Shaped[np.ndarray, " n"],
-    *,
-    seed: int = 0,
-    most: int = 20_000,
-) -> Retrieval | None:
-    """The share of groups of which the nearest other group's object has the same answer, by cosine similarity.
-
-    One random object of each group takes part, at most `most` of them ask, and the interval is the exact binomial one
-    (Clopper and Pearson 1934). `chance` is what a random other object gives. Rows that hold NaN or infinity count as
-    absent; None where fewer than 10 groups are left. Of equally near objects the first row counts.
-    """
-    present = np.flatnonzero(np.isfinite(vectors).all(axis=1))
-    rng = np.random.default_rng([seed, 1])
-    rows = present[one_a_group(groups[present], rng)]
-    if len(rows) < MINIMUM_GROUPS:
-        return None
-    x, told = vectors[rows], answers[rows]
-    asked = np.sort(rng.permutation(len(rows))[:most])
-    _, found = nearest(x, x[asked], 2)
-    other = np.where(found[:, 0] == asked, found[:, 1], found[:, 0])
-    right = told[other] == told[asked]
-    _, kind, sizes = np.unique(told, return_inverse=True, return_counts=True)
-    chance = float(((sizes[kind[asked]] - 1) / (len(rows) - 1)).mean())
-    interval = binomtest(int(right.sum()), len(right)).proportion_ci()
-    return Retrieval(float(right.mean()), float(interval.low), float(interval.high), chance, len(asked), len(asked))
