@@ -137,7 +137,7 @@ def _catalogs_of(recipe: Recipe, path: Path) -> list[dict[str, Any]]:
 def _entry(recipe: Recipe, catalog: Path, images: Path | None) -> dict[str, Any]:
     """The run's first ranked catalog with another table and folder."""
     model = next((entry for entry in recipe.catalog if "rank" in entry.use), recipe.catalog[0])
-    entry = model.model_dump(mode="json") | {"match": [], "layout": None}
+    entry = model.model_dump(mode="json") | {"match": [], "layout": None, "licence": None}
     if DOMAINS[recipe.domain].private:
         entry["file_pattern"] = None  # the run does not keep it
     if is_source(catalog, DOMAINS[recipe.domain].suffixes):

@@ -61,7 +61,7 @@ def data(facts: CardFacts) -> CardSection:
 
 def licences_known(facts: CardFacts) -> bool:
     """Whether the terms of all catalogs' images are known to us."""
-    return all(entry.name in COLLECTIONS for entry in facts.recipe.catalog)
+    return all(entry.licence or entry.name in COLLECTIONS for entry in facts.recipe.catalog)
 
 
 def _halves(facts: CardFacts) -> str:
@@ -151,14 +151,16 @@ def _duplicates(facts: CardFacts) -> list[str]:
 def _licences(facts: CardFacts) -> list[str]:
     said = []
     for entry in facts.recipe.catalog:
-        if entry.name in COLLECTIONS:
+        if entry.licence:
+            said.append(f"Catalog {entry.name}: licence of its images, by the recipe: {entry.licence}.")
+        elif entry.name in COLLECTIONS:
             known = COLLECTIONS[entry.name]
             said.append(f"Catalog {entry.name} bears the name of {known.title}: {known.licence}. See {known.homepage}.")
         elif entry.layout is not None:
             title = LAYOUTS[entry.layout].title
             said.append(f"Catalog {entry.name} is {title}; its terms of use are those of its publisher.")
         else:
-            said.append(f"Catalog {entry.name}: the licence of its images is not known to this run.")
+            said.append(f"Catalog {entry.name}: the licence of its images is not stated (catalog.*.licence).")
     return said
 
 

@@ -118,7 +118,8 @@ class CatalogEntry(BaseModel):
     brings columns of other tables, labels most of all; `ebv_map` is a folder with the SFD map, for E(B-V) by position.
     `survey` names the extinction coefficients of its bands. `views`: the radiographs that are taken, by view position;
     None: what the domain takes, empty: all. With `layout`, `images` is the folder of a public collection as it ships,
-    whose tables are read in place of `table` (see `catalogs.chest_xrays.collections`).
+    whose tables are read in place of `table` (see `catalogs.chest_xrays.collections`). `licence` is that of the images,
+    in words that the model card repeats.
     """
 
     model_config = STRICT
@@ -140,6 +141,7 @@ class CatalogEntry(BaseModel):
     survey: str | None = None
     views: tuple[str, ...] | None = None
     layout: Literal["chexpert", "nih", "rsna", "vindr", "mimic", "mimic_negbio"] | None = None
+    licence: str | None = None
 
 
 class LabelEntry(BaseModel):

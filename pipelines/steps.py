@@ -194,8 +194,9 @@ class State:
 def states(recipe: Recipe, run: RunFolder, inputs: Mapping[str, Mapping[str, str]]) -> dict[str, State]:
     """Where every step stands under this recipe; `inputs` as `input_fingerprints` gives them."""
     parts = {**recipe.model_dump(mode="json"), "sided": recipe.sided}
-    # Words for the page alone: other ones change no pixel and no score.
-    parts["provenance"] = {label: entry.pop("provenance") for label, entry in parts["labels"].items()}
+    # Words for page and card alone: other ones change no pixel and no score.
+    origins = {label: entry.pop("provenance") for label, entry in parts["labels"].items()}
+    parts["provenance"] = {"labels": origins, "images": [entry.pop("licence") for entry in parts["catalog"]]}
     found: dict[str, State] = {}
     for name, depends in DEPENDS.items():
         tokens = [found[earlier].token for earlier in depends.after]

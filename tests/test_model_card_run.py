@@ -187,6 +187,19 @@ def test_a_start_of_unknown_licence_is_a_warning(facts: CardFacts) -> None:
     assert any("whether it has seen" in said for said in section(facts, "limits", recipe=recipe).said)
 
 
+def test_the_licence_of_images_is_that_of_the_recipe_and_said_where_it_is_none(facts: CardFacts) -> None:
+    (entry,) = facts.recipe.catalog
+    stated = entry.model_copy(update={"licence": "CC <BY> 4.0"})
+    recipe = facts.recipe.model_copy(update={"catalog": (stated,)})
+    absent, told = "licence of its images is not stated (catalog.*.licence)", "by the recipe: CC <BY> 4.0."
+    unknown = "The licence of the images is not known"
+    for one, there, missing in ((facts.recipe, absent, told), (recipe, told, absent)):
+        said = " ".join(section(facts, "data", recipe=one).said)
+        assert there in said
+        assert missing not in said
+        assert any(unknown in line for line in section(facts, "limits", recipe=one).said) == (one is facts.recipe)
+
+
 def test_a_kept_start_is_said(facts: CardFacts) -> None:
     guard = {**facts.manifest["steps"]["pretrain"]["guard"], "chosen": "start", "why": "Pretraining did not help."}
     manifest = changed(facts, "pretrain", guard=guard)

@@ -120,6 +120,8 @@ def test_a_second_run_does_nothing_again(context: Context) -> None:
         ("classify.transductive=true", ["pretrain", "embed", "classify", "rank", "report"]),
         ("rank.neighbours=3", ["rank", "report"]),
         ("report.top=3", ["report"]),
+        ("catalog.0.licence=CC BY 4.0", ["report"]),
+        ("labels.label.provenance=one expert", ["report"]),
     ],
 )
 def test_a_changed_option_does_its_step_and_those_after_it_again(
