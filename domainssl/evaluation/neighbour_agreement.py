@@ -34,6 +34,7 @@ class Agreement:
 
 def neighbour_agreement(
     vectors: Float[np.ndarray, "n d"],
+    rows: Int64[np.ndarray, " m"],
     answers: Int64[np.ndarray, " n"],
     groups: Shaped[np.ndarray, " n"],
     rng: np.random.Generator,
@@ -41,13 +42,13 @@ def neighbour_agreement(
 ) -> Agreement | None:
     """How often the nearest object of another group, by cosine similarity, has the same answer.
 
-    One random object of each group takes part, of more groups at most `most`. Objects that are near to each other are
-    right or wrong together, so the interval is a bootstrap over parts of the graph of nearest neighbours that hang
-    together, and `p` comes from answers permuted on the same graph. Rows that hold NaN or infinity count as absent;
-    None for fewer than 10 groups or two answers. Of equally near objects the first row counts.
+    Of the objects at `rows` one random one of each group takes part, of more groups at most `most`. Objects that are
+    near to each other are right or wrong together, so the interval is a bootstrap over parts of the graph of nearest
+    neighbours that hang together, and `p` comes from answers permuted on the same graph. Rows that hold NaN or infinity
+    count as absent; None for fewer than 10 groups or two answers. Of equally near objects the first row counts.
     """
-    present = np.flatnonzero(np.isfinite(vectors).all(axis=1))
-    rows = np.sort(rng.permutation(present[one_a_group(groups[present], rng)])[:most])
+    rows = np.sort(rng.permutation(rows[one_a_group(groups[rows], rng)])[:most])
+    rows = rows[np.isfinite(vectors[rows]).all(axis=1)]
     told, n = answers[rows], len(rows)
     _, kind, sizes = np.unique(told, return_inverse=True, return_counts=True)
     if n < MINIMUM_GROUPS or len(sizes) < 2:
