@@ -15,7 +15,7 @@ from dicom_files import radiograph
 from pydicom.data import get_testdata_file
 from pydicom.fileset import FileSet
 from pydicom.uid import DeflatedExplicitVRLittleEndian, generate_uid
-from test_dicom_archives import FILES, TOKEN, packed
+from test_dicom_archives import FILES, TOKEN, packed, refused
 
 from catalogs.canonical import CatalogSource
 from catalogs.chest_xrays import dicomdir
