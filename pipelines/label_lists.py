@@ -111,7 +111,7 @@ def write_next_labels(
         predictions = head.predict(embedded[candidates])
         unsure = uncertainty(targets.kind, predictions)
         drawn = targets.kind != "real" and len(labelled) < FEWEST * len(targets.outputs)
-        rng = np.random.default_rng([context.recipe.seed, 84, len(frames)])
+        rng = np.random.default_rng([context.recipe.seed, 92, len(frames)])
         if drawn:
             chosen = draw_next(embedded, labelled, candidates, TO_LABEL, rng)
         else:

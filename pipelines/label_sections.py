@@ -43,7 +43,7 @@ def suspect_sentences(records: Sequence[Mapping[str, Any]]) -> list[str]:
             "explain: some labels are wrong, or the embedding misleads the head. Listed, with many that may be overlap "
             f"alone: {_listed(named)}."
         )
-        said += [_weak_sentence(record) for record in signs[:NAMED] if record.get("right", 1.0) < ENOUGH]
+        said += [_weak_sentence(record) for record in signs[:NAMED] if record["right"] < ENOUGH]
         said += [_planted_sentence(record) for record in signs[:NAMED] if record["precision"] is not None]
     calm = [record for record in records if not record["sign"] and record["p_holm"] is not None]
     if calm:
@@ -56,7 +56,7 @@ def next_labels_sentence(records: Sequence[Mapping[str, Any]]) -> str | None:
     """How many objects are proposed, from how many; None where none is. `records` are those of `write_next_labels`."""
     named = [
         f"{record['chosen']:,} of {record['candidates']:,} without a label of {record['label']} "
-        f"({record['labelled']:,} have one{_DRAWN if record.get('drawn') else ''})"
+        f"({record['labelled']:,} have one{_DRAWN if record['drawn'] else ''})"
         for record in records
         if record["chosen"]
     ]

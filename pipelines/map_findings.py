@@ -25,7 +25,7 @@ def map_sentences(recipe: Recipe, objects: Objects, vectors: Float32[np.ndarray,
     for number, (label, names, answers) in enumerate(_asked(recipe, objects)):
         rows = np.flatnonzero(~objects.train & (answers >= 0))
         groups = objects.frame["group"].to_numpy(str)
-        rng = np.random.default_rng([recipe.seed, 85, number])
+        rng = np.random.default_rng([recipe.seed, 93, number])
         found.append((label, len(names), neighbour_agreement(vectors, rows, answers, groups, rng)))
     adjusted = iter(holm([agreement.p for *_, agreement in found if agreement is not None]))
     said = []

@@ -280,7 +280,7 @@ def run_steps(
             _demand_earlier(run, name, name, found)
             if not outcome:
                 if work is None and "embed" in names and not found["embed"].done:
-                    _check_weights(name, recipe)
+                    check_weights(name, recipe)
                 write_text(run.recipe, as_run(recipe, run))
                 run.update(seed=recipe.seed, inputs=inputs, **environment())
             if state.needless:
@@ -313,26 +313,25 @@ def check_encoder(recipe: Recipe) -> None:
     check_saliency(recipe)
 
 
-def check_weights(recipe: Recipe) -> None:
-    """Raises ValueError where ImageNet weights that the recipe asks for cannot be had, before hours of other work.
+def check_weights(step: str, recipe: Recipe) -> None:
+    """Raises StepError where ImageNet weights that the recipe asks for cannot be had, before hours of other work.
 
     Weights of a package are there with it; others are fetched from timm's hub, which keeps them.
     """
     from domainssl.imagenet import PACKAGED_IMAGENET, imagenet_network
 
-    name = recipe.encoder.name
+    name, start = recipe.encoder.name, recipe.encoder.weights == "imagenet"
     compared = bool(recipe.labels) and "imagenet" in recipe.classify.starts
-    if name in PACKAGED_IMAGENET or not (compared or recipe.encoder.weights == "imagenet"):
+    if name in PACKAGED_IMAGENET or not (compared or start):
         return
     try:
         imagenet_network(name, recipe.encoder.size)
     except ValueError as error:
-        if recipe.encoder.weights == "imagenet":
-            raise ValueError(f"encoder.weights: {error}") from error
-        raise ValueError(
+        compare = (
             f"classify.starts: the ImageNet weights of {name!r}, to compare with, could not be fetched from timm's hub "
             f"({type(error.__cause__ or error).__name__}); connect to a network, or leave 'imagenet' out"
-        ) from error
+        )
+        raise StepError(step, f"encoder.weights: {error}" if start else compare) from error
 
 
 def describe(error: BaseException) -> str:
@@ -345,13 +344,6 @@ def describe(error: BaseException) -> str:
     if isinstance(error, ValueError | OSError) and text:
         return text
     return f"{type(error).__name__}: {text}; run the same command with --debug to see where"
-
-
-def _check_weights(step: str, recipe: Recipe) -> None:
-    try:
-        check_weights(recipe)
-    except ValueError as error:
-        raise StepError(step, str(error)) from error
 
 
 def _demand_earlier(run: RunFolder, wanted: str, name: str, found: Mapping[str, State]) -> None:

@@ -66,7 +66,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         write_json(run.metrics, [{"label": "label", "start": "continued", "head": "linear", **scores}])
         return StepResult((run.metrics,))
 
-    monkeypatch.setattr("pipelines.steps.check_weights", lambda recipe: None)  # no step reads any
+    monkeypatch.setattr("pipelines.steps.check_weights", lambda step, recipe: None)  # no step reads any
     special = {"prepare": prepare, "classify": classify}
     for step in STEPS:
 

@@ -12,7 +12,16 @@ from reports.label_lists import MOST, LabelList
 
 
 def record(label: str, **changes: Any) -> dict[str, Any]:
-    usual = {"label": label, "judged": 1435, "wrong": 0.1031, "p": 1e-9, "p_holm": 2e-9, "suspects": 145, "sign": True}
+    usual = {
+        "label": label,
+        "judged": 1435,
+        "right": 0.9,
+        "wrong": 0.1031,
+        "p": 1e-9,
+        "p_holm": 2e-9,
+        "suspects": 145,
+        "sign": True,
+    }
     return usual | {"planted": 144, "precision": 0.48, "before": 0.51} | changes
 
 
@@ -56,7 +65,7 @@ def test_nothing_is_claimed_where_nothing_could_be_tested() -> None:
 
 
 def test_what_is_proposed_is_counted() -> None:
-    some = {"label": "type", "labelled": 240, "candidates": 12_000, "chosen": 100, "troubled": 0}
+    some = {"label": "type", "labelled": 240, "candidates": 12_000, "chosen": 100, "troubled": 0, "drawn": False}
     none = some | {"label": "bar", "candidates": 0, "chosen": 0}
     assert next_labels_sentence([some, none]) == (
         "To label next in the training half: 100 of 12,000 without a label of type (240 have one)."

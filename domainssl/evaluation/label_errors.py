@@ -35,9 +35,9 @@ from domainssl.heads.labels import standardised_rows
 from domainssl.heads.linear import fit_linear_at
 from domainssl.heads.linear_out_of_fold import linear_out_of_fold, whole_group_folds
 
-ENOUGH = (
-    0.7  # share of unseen labels, wrong ones included, that the head predicts, below which most of a list is overlap
-)
+# Of unseen labels, wrong ones included, the share that heads predict below which most of a list was overlap: in
+# simulations of 2,000 labels with a tenth wrong and 2, 4 or 6 classes, half of it was at .70 to .76.
+ENOUGH = 0.7
 PLANTED = 0.1  # share of the training half's labels that are made wrong on purpose
 FIRST = 100  # places of the list whose precision is measured
 

@@ -53,21 +53,19 @@ def neighbour_agreement(
     _, kind, sizes = np.unique(told, return_inverse=True, return_counts=True)
     if n < MINIMUM_GROUPS or len(sizes) < 2:
         return None
-    _, found = nearest(vectors[rows], vectors[rows], 2)
-    own = np.arange(n)
-    other = np.where(found[:, 0] == own, found[:, 1], found[:, 0])
+    x = vectors[rows]
+    other = nearest(x, x, 1, exclude_self=True)[1][:, 0]
     right = (kind[other] == kind).astype(np.float64)
-    _, part = connected_components(coo_array((np.ones(n), (own, other)), shape=(n, n)), directed=False)
-    names, place = np.unique(part, return_inverse=True)
-    drawn = GroupResamples(names, RESAMPLES, int(rng.integers(2**32))).multiplicity.astype(np.float64)
-    counts, hits = np.bincount(place).astype(np.float64), np.bincount(place, weights=right)
-    low, high = percentile_interval((hits @ drawn) / (counts @ drawn), n_groups=max(2, len(names)))
+    graph = coo_array((np.ones(n), (np.arange(n), other)), shape=(n, n))
+    parts, part = connected_components(graph, directed=False)
+    drawn = GroupResamples(np.arange(parts), RESAMPLES, int(rng.integers(2**32))).multiplicity.astype(np.float64)
+    counts, hits = np.bincount(part).astype(np.float64), np.bincount(part, weights=right)
+    low, high = percentile_interval((hits @ drawn) / (counts @ drawn), n_groups=max(2, parts))
     rate = float(right.mean())
-    permuted = [float((drawn_kind[other] == drawn_kind).mean()) for drawn_kind in _permutations(kind, rng)]
-    p = (1 + sum(value >= rate for value in permuted)) / (1 + len(permuted))
+    as_many = 0
+    for _ in range(RESAMPLES):
+        permuted = rng.permutation(kind)
+        as_many += float((permuted[other] == permuted).mean()) >= rate
+    p = (1 + as_many) / (1 + RESAMPLES)
     chance = float(((sizes[kind] - 1) / (n - 1)).mean())
     return Agreement(rate, low, high, chance, p, n)
-
-
-def _permutations(kind: Int64[np.ndarray, " n"], rng: np.random.Generator) -> list[Int64[np.ndarray, " n"]]:
-    return [rng.permutation(kind) for _ in range(RESAMPLES)]
